@@ -1,0 +1,1 @@
+"""LossML discovers loss functions."""
