@@ -1,0 +1,67 @@
+"""What every loss does around its formula: read targets, mask, weigh, aggregate, reduce.
+
+Needs torch alone. The interpreter and the batched evaluator call these functions, and code
+generation copies their source into the exported file, so that they have one meaning.
+
+Shapes: logits are (..., B, C, N): batch, classes and pixels, N = 1 for plain classification.
+Values broadcast against them, with length 1 along every axis they do not vary over.
+"""
+
+import torch
+from torch import Tensor
+
+BATCH, CLASS, PIXEL = -3, -2, -1
+
+
+def full_precision(logits: Tensor) -> Tensor:
+    """Compute in float32 at least, also where the network runs in half precision."""
+    return logits.float() if logits.dtype in {torch.float16, torch.bfloat16} else logits
+
+
+def one_hot(target: Tensor, logits: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor | None]:
+    """Turn class numbers (..., B, N) into y (..., B, C, N) and a mask (..., B, 1, N) of what counts.
+
+    The mask is None without an ignore_index. An ignored pixel gets class 0, so that its value is
+    finite; the mask removes it.
+    """
+    mask = None
+    if ignore_index is not None:
+        ignored = target == ignore_index
+        target = torch.where(ignored, 0, target)
+        mask = (~ignored).unsqueeze(CLASS).to(logits.dtype)
+    y = torch.zeros_like(logits, requires_grad=False).scatter(CLASS, target.long().unsqueeze(CLASS), 1.0)
+    return y, mask
+
+
+def log1mp(logits: Tensor) -> Tensor:
+    """Return log(1 - softmax) without cancellation.
+
+    For the largest class 1 - p is the sum of the others; all other classes have p <= 1/2.
+    """
+    top = logits.detach().argmax(CLASS, keepdim=True)
+    is_top = torch.zeros_like(logits, dtype=torch.bool).scatter(CLASS, top, value=True)
+    others = logits.masked_fill(is_top, -torch.inf).logsumexp(CLASS, keepdim=True)
+    below = logits.log_softmax(CLASS).masked_fill(is_top, -1.0)
+    return torch.where(is_top, others - logits.logsumexp(CLASS, keepdim=True), torch.log1p(-below.exp()))
+
+
+def weighted_sum(value: Tensor, weight: Tensor | None, dim: int | tuple[int, ...]) -> Tensor:
+    """Sum over an axis, keeping it with length 1; weight None counts everything once."""
+    return (value if weight is None else value * weight).sum(dim, keepdim=True)
+
+
+def weighted_mean(value: Tensor, weight: Tensor | None, dim: int | tuple[int, ...]) -> Tensor:
+    """Average over an axis, keeping it with length 1; 0 where nothing counts."""
+    if weight is None:
+        return value.mean(dim, keepdim=True)
+    weight = weight.expand(torch.broadcast_shapes(weight.shape, value.shape))
+    total = weight.sum(dim, keepdim=True)
+    return (value * weight).sum(dim, keepdim=True) / torch.where(total > 0, total, 1.0)
+
+
+def sample_weight(y: Tensor, mask: Tensor | None, weight: Tensor | None) -> Tensor | None:
+    """Weigh each sample (..., B, 1, N) by its target's class weight; None where all count alike."""
+    if weight is None:
+        return mask
+    by_class = weighted_sum(y * weight.view(-1, 1), None, CLASS)
+    return by_class if mask is None else by_class * mask
