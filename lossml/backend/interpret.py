@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lossml.backend import runtime
 from lossml.backend.ops import AGGREGATES, ELEMENTWISE, FROM_LOGITS
-from lossml.backend.runtime import BATCH, CLASS, PIXEL
+from lossml.backend.runtime import CLASS
 from lossml.backend.weighting import Weights, choose
 from lossml.errors import UsageError
 from lossml.program.primitives import OPERATIONS
@@ -82,16 +82,9 @@ def reduce(value: Tensor, axes: Axes, weights: Weights, reduction: Reduction) ->
     """Turn a program's value into a loss: sum over the classes, then over samples as asked.
 
     Returns:
-        (...) for "mean" and "sum"; (..., B, N), or (..., B) for a value without pixels, for "none".
+        (...) for "mean" and "sum"; (..., B, N), or (..., B, 1) for a value without pixels, for "none".
     """
     if Axes.CLASS in axes:
         value = runtime.weighted_sum(value, weights[choose(axes, Axes.CLASS)], CLASS)
         axes &= ~Axes.CLASS
-    weight = weights[choose(axes, axes)]
-    if reduction == "none":
-        weighted = value if weight is None else value * weight
-        return weighted.squeeze(CLASS) if Axes.PIXEL in axes else weighted.flatten(CLASS).squeeze(-1)
-    if axes == Axes.SCALAR:
-        return value.reshape(value.shape[:BATCH]) if value.dim() >= -BATCH else value
-    combine = runtime.weighted_mean if reduction == "mean" else runtime.weighted_sum
-    return combine(value, weight, (BATCH, PIXEL)).flatten(BATCH).squeeze(-1)
+    return runtime.finish(value, weights[choose(axes, axes)], reduction)

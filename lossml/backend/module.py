@@ -68,23 +68,19 @@ class ProgramLoss(nn.Module):
         """
         check_shapes(logits, target, self.ignore_index)
         with torch.autocast(logits.device.type, enabled=False):
-            scores = runtime.full_precision(logits).flatten(2) if logits.dim() > 2 else runtime.full_precision(logits)
+            scores = runtime.full_precision(logits)
             inputs = self._inputs(scores.reshape(*scores.shape[:2], -1), target)
             value = evaluate(self.program, inputs)
             loss = reduce(value, self.program.type.axes, inputs.weights, self.reduction) * self.scale.to(value.dtype)
-        return self._shaped(loss, logits)
+        if self.reduction != "none":
+            return loss
+        pixels = logits.shape[2:] if Axes.PIXEL in self.program.type.axes else ()
+        return loss.reshape(*logits.shape[:1], *pixels)
 
     def _inputs(self, scores: Tensor, target: Tensor) -> Inputs:
-        if target.is_floating_point():
-            y, mask = target.reshape(scores.shape).to(scores.dtype), None
-        else:
-            y, mask = runtime.one_hot(target.reshape(scores.shape[0], -1), scores, self.ignore_index)
+        y, mask = runtime.read_target(target, scores, self.ignore_index)
         weight = None if self.weight is None else self.weight.to(scores.dtype)
         return Inputs(scores, y, weights_of(y, mask, weight), self.prior, self.progress)
-
-    def _shaped(self, loss: Tensor, logits: Tensor) -> Tensor:
-        per_pixel = self.reduction == "none" and Axes.PIXEL in self.program.type.axes
-        return loss.reshape(logits.shape[:1] + logits.shape[2:]) if per_pixel else loss
 
     def extra_repr(self) -> str:
         """Show the formula."""

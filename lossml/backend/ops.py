@@ -52,7 +52,7 @@ FROM_LOGITS: Mapping[str, TensorOp] = MappingProxyType(
     {
         "p": TensorOp(lambda logits: logits.softmax(CLASS), "{0}.softmax(CLASS)"),
         "logp": TensorOp(lambda logits: logits.log_softmax(CLASS), "{0}.log_softmax(CLASS)"),
-        "log1mp": TensorOp(runtime.log1mp, "log1mp({0})"),
+        "log1mp": TensorOp(runtime.log_one_minus_softmax, "log_one_minus_softmax({0})"),
         "z": TensorOp(
             lambda logits: logits - logits.mean(CLASS, keepdim=True), "{0} - {0}.mean(CLASS, keepdim=True)"
         ),

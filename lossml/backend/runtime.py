@@ -33,7 +33,7 @@ def one_hot(target: Tensor, logits: Tensor, ignore_index: int | None) -> tuple[T
     return y, mask
 
 
-def log1mp(logits: Tensor) -> Tensor:
+def log_one_minus_softmax(logits: Tensor) -> Tensor:
     """Return log(1 - softmax) without cancellation.
 
     For the largest class 1 - p is the sum of the others; all other classes have p <= 1/2.
@@ -65,3 +65,33 @@ def sample_weight(y: Tensor, mask: Tensor | None, weight: Tensor | None) -> Tens
         return mask
     by_class = weighted_sum(y * weight.view(-1, 1), None, CLASS)
     return by_class if mask is None else by_class * mask
+
+
+def read_target(target: Tensor, scores: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor | None]:
+    """Read probabilities, or class numbers as `one_hot` does, to y (..., B, C, N) and a mask."""
+    if target.is_floating_point():
+        return target.reshape(scores.shape).to(scores.dtype), None
+    return one_hot(target.reshape(*scores.shape[:CLASS], scores.shape[PIXEL]), scores, ignore_index)
+
+
+def image_mask(mask: Tensor | None) -> Tensor | None:
+    """Say which images have anything that counts, (..., B, 1, 1)."""
+    return None if mask is None else mask.amax(PIXEL, keepdim=True)
+
+
+def pixel_mask(mask: Tensor | None) -> Tensor | None:
+    """Say which pixels count in any image, (..., 1, 1, N)."""
+    return None if mask is None else mask.amax(BATCH, keepdim=True)
+
+
+def finish(value: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    """Reduce values that no longer vary over the classes, (..., B, 1, N) or shorter, to the loss.
+
+    "none" gives (..., B, N) of weighted values, "mean" divides their sum by the total weight.
+    """
+    if value.dim() == 0:
+        return value
+    if reduction == "none":
+        return (value if weight is None else value * weight).squeeze(CLASS)
+    combine = weighted_mean if reduction == "mean" else weighted_sum
+    return combine(value, weight, (BATCH, PIXEL)).reshape(value.shape[:BATCH])

@@ -11,7 +11,6 @@ from enum import Enum
 from torch import Tensor
 
 from lossml.backend import runtime
-from lossml.backend.runtime import BATCH, PIXEL
 from lossml.program.types import Axes
 
 
@@ -52,10 +51,11 @@ class Weights:
             return None if self.class_weight is None else self.class_weight.view(-1, 1)
         if which is Weight.SAMPLE:
             return self.sample
-        if which is Weight.NONE or self.mask is None:
-            return None
-        dim = {Weight.MASK_IMAGE: PIXEL, Weight.MASK_PIXEL: BATCH}.get(which)
-        return self.mask if dim is None else self.mask.amax(dim, keepdim=True)
+        if which is Weight.MASK_IMAGE:
+            return runtime.image_mask(self.mask)
+        if which is Weight.MASK_PIXEL:
+            return runtime.pixel_mask(self.mask)
+        return self.mask if which is Weight.MASK else None
 
 
 def weights_of(y: Tensor, mask: Tensor | None, class_weight: Tensor | None) -> Weights:

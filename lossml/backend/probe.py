@@ -1,0 +1,107 @@
+"""Probe points: fixed logits and labels at which programs are compared and screened."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from lossml.backend import runtime
+from lossml.backend.batch import run, schedule
+from lossml.backend.interpret import Inputs
+from lossml.backend.weighting import weights_of
+from lossml.program import Node, parse
+
+CHUNK = 2_000_000  # logits evaluated at once: bounds memory, not results
+SPREADS = (0.1, 1.0, 2.0, 4.0)  # from a fresh network to a confident one
+CROSS_ENTROPY = parse("-sum_C(y*logp)")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """Points at which a program's logit gradient is taken.
+
+    Attributes:
+        logits: (B, C, N), float64.
+        target: class numbers (B, N).
+        prior: class shares (C,), not uniform, so that a program that reads pi shows it.
+    """
+
+    logits: Tensor
+    target: Tensor
+    prior: Tensor
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.logits.shape[1]
+
+
+def samples_for(classes: int) -> int:
+    """Choose how many probe samples to take: every class and every spread is met, memory is bounded."""
+    return max(16, min(64, 4096 // classes))
+
+
+@lru_cache(maxsize=32)
+def make_probe(classes: int, pixels: int = 1, spreads: tuple[float, ...] = SPREADS) -> Probe:
+    """Make the probe for a number of classes; the same everywhere, for ever."""
+    generator = torch.Generator().manual_seed(20240419)
+    count = samples_for(classes)
+    spread = torch.tensor(spreads, dtype=torch.float64).repeat(count // len(spreads) + 1)[:count]
+    logits = torch.randn(count, classes, pixels, generator=generator, dtype=torch.float64) * spread.view(-1, 1, 1)
+    target = torch.randint(0, classes, (count, pixels), generator=generator)
+    prior = torch.arange(1, classes + 1, dtype=torch.float64)
+    return Probe(logits, target, prior / prior.sum())
+
+
+def logit_gradients(programs: Sequence[Node], logits: Tensor, probe: Probe) -> Tensor:
+    """Take each program's gradient of the loss summed over samples.
+
+    Args:
+        programs: K programs.
+        logits: (B, C, N) shared by all, or (K, B, C, N).
+        probe: labels and prior.
+
+    Returns:
+        Gradients (K, B, C, N); about 1 per sample for cross-entropy at a wrong answer.
+    """
+    if not programs:
+        return logits.new_zeros(0, *logits.shape[-3:])
+    shared = logits.dim() == 3
+    parts = [
+        _gradients(programs[part], logits if shared else logits[part], probe)
+        for part in _chunks(len(programs), logits.shape[-3:].numel())
+    ]
+    return torch.cat(parts)
+
+
+def _chunks(count: int, numbers: int) -> Iterator[slice]:
+    step = max(1, CHUNK // numbers)
+    return (slice(start, start + step) for start in range(0, count, step))
+
+
+def _gradients(programs: Sequence[Node], logits: Tensor, probe: Probe) -> Tensor:
+    leaf = logits.expand(len(programs), *logits.shape[-3:]).clone().requires_grad_()
+    y, _ = runtime.one_hot(probe.target.expand(len(programs), *probe.target.shape), leaf, None)
+    losses = run(schedule(programs), Inputs(leaf, y, weights_of(y, None, None), probe.prior, 0.5))
+    if not losses.requires_grad:
+        return torch.zeros_like(leaf)
+    (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True, materialize_grads=True)
+    return gradient * probe.target.numel()
+
+
+def gradient_scale(programs: Sequence[Node], classes: int, pixels: int = 1) -> Tensor:
+    """Return the factor (K,) that gives each program cross-entropy's gradient size at initialisation.
+
+    The size is the root mean square of the logit gradient at the logits of a fresh network
+    (spread 0.1). A program without gradient there gets inf, one with an undefined gradient nan.
+    """
+    probe = make_probe(classes, pixels, (0.1,))
+    sizes = root_mean_square(logit_gradients([CROSS_ENTROPY, *programs], probe.logits, probe))
+    return sizes[0] / sizes[1:]
+
+
+def root_mean_square(gradients: Tensor) -> Tensor:
+    """Return the size (K,) of gradients (K, B, C, N)."""
+    return gradients.square().flatten(1).mean(1).sqrt()

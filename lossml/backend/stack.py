@@ -1,0 +1,81 @@
+"""`stack`: the losses of K networks that train side by side, as one batched call."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lossml.backend import runtime
+from lossml.backend.batch import Schedule, moved, run, schedule
+from lossml.backend.interpret import Inputs
+from lossml.backend.module import ProgramLoss
+from lossml.backend.weighting import weights_of
+from lossml.errors import UsageError
+
+
+class StackedLoss(nn.Module):
+    """K losses in one batched evaluation; each equals its `ProgramLoss` alone.
+
+    Args:
+        losses: K >= 1 losses with reduction "mean" and the same class weights, prior and
+            ignore_index; programs and scales may differ.
+    """
+
+    def __init__(self, losses: Sequence[ProgramLoss]) -> None:
+        """Lay the programs out; a UsageError where the losses do not go together."""
+        super().__init__()
+        _check_alike(losses)
+        self.plan: Schedule = schedule([loss.program for loss in losses])
+        self.ignore_index = losses[0].ignore_index
+        self.register_buffer("weight", losses[0].weight)
+        self.register_buffer("prior", losses[0].prior)
+        self.register_buffer("scale", torch.stack([loss.scale for loss in losses]))
+        self.progress = 1.0
+        self._device = torch.device("cpu")
+
+    def set_progress(self, progress: float) -> None:
+        """Tell programs that read t how far training is, in [0, 1]."""
+        self.progress = progress
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compute the mean loss of each network.
+
+        Args:
+            logits: (K, B, C) or (K, B, C, *pixels), unnormalised.
+            target: class numbers (K, B) or (K, B, *pixels).
+
+        Returns:
+            The K losses, shape (K,); their sum's gradient is each loss's own gradient.
+        """
+        self._follow(logits.device)
+        with torch.autocast(logits.device.type, enabled=False):
+            scores = runtime.full_precision(logits).reshape(*logits.shape[:3], -1)
+            y, mask = runtime.read_target(target, scores, self.ignore_index)
+            inputs = Inputs(scores, y, weights_of(y, mask, self.weight), self.prior, self.progress)
+            return run(self.plan, inputs) * self.scale.to(scores)
+
+    def _follow(self, device: torch.device) -> None:
+        if device != self._device:
+            self.plan, self._device = moved(self.plan, device), device
+            self.to(device)
+
+
+def _check_alike(losses: Sequence[ProgramLoss]) -> None:
+    if not losses:
+        raise UsageError("no losses were given; stack needs at least one")
+    first = losses[0]
+    for loss in losses:
+        same = loss.ignore_index == first.ignore_index and _equal(loss.weight, first.weight)
+        if not (same and _equal(loss.prior, first.prior) and loss.reduction == "mean"):
+            raise UsageError(
+                'stacked losses must share class weights, prior and ignore_index, and have reduction "mean"'
+            )
+
+
+def _equal(a: Tensor | None, b: Tensor | None) -> bool:
+    return a is b or (a is not None and b is not None and torch.equal(a, b))
+
+
+def stack(losses: Sequence[ProgramLoss]) -> StackedLoss:
+    """Build the batched evaluation of K losses; see `StackedLoss`."""
+    return StackedLoss(losses)
