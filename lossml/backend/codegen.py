@@ -1,6 +1,7 @@
 """Code generation: a program as the source of a torch module that needs torch and nothing else."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import indent
@@ -12,7 +13,7 @@ from lossml.backend import runtime
 from lossml.backend.ops import AGGREGATES, ELEMENTWISE, FROM_LOGITS
 from lossml.backend.weighting import Weight, choose
 from lossml.errors import UsageError
-from lossml.program import Axes, Node, fold, fold_constants, operations, show
+from lossml.program import Axes, Node, fold, fold_constants, nodes, operations, show
 from lossml.program.primitives import OPERATIONS
 from lossml.program.tree import CONST
 
@@ -38,53 +39,81 @@ _RUNTIME: Sequence[Callable[..., object]] = (
     runtime.pixel_mask,
     runtime.finish,
 )
-_BINDING = {"+": 0, "-": 0, "*": 1, "/": 1}
+
+
+LONGEST = 60  # characters of an expression that is still written in place
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """An expression and whether it can stand beside an operator or before a dot without parentheses."""
+
+    text: str
+    atomic: bool
 
 
 @dataclass(slots=True)
 class _Writer:
-    """Straight-line code in the making: one statement for each distinct subexpression that is used twice or long."""
+    """Straight-line code in the making: a statement for what is used twice or too long to stand in place."""
 
+    uses: Counter[Node]
     lines: list[str] = field(default_factory=list)
-    names: dict[Node, str] = field(default_factory=dict)
+    pieces: dict[Node, _Piece] = field(default_factory=dict)
 
-    def write(self, node: Node, args: tuple[str, ...]) -> str:
+    def write(self, node: Node, args: tuple[_Piece, ...]) -> _Piece:
+        if node not in self.pieces:
+            self.pieces[node] = self._piece(node, args)
+        return self.pieces[node]
+
+    def _piece(self, node: Node, args: tuple[_Piece, ...]) -> _Piece:
         if node.op == CONST:
-            return repr(node.value) if node.value >= 0 else f"({node.value!r})"
-        if node not in self.names:
-            self.names[node] = self._statement(node, args)
-        return self.names[node]
+            return _Piece(repr(node.value), node.value >= 0)
+        if node.op == "y":
+            return _Piece("y", atomic=True)
+        text = _source(node, args)
+        if node.args and self.uses[node] == 1 and len(text) <= LONGEST:
+            return _Piece(text, atomic=not (node.op == "neg" or (node.op in ELEMENTWISE and ELEMENTWISE[node.op].literal)))
+        name = f"v{len(self.lines)}" if node.args else node.op
+        self.lines.append(f"{name} = {text}")
+        return _Piece(name, atomic=True)
 
-    def _statement(self, node: Node, args: tuple[str, ...]) -> str:
-        name = node.op if not node.args else f"v{sum(1 for n in self.names if n.args)}"
-        if node.op != "y":
-            self.lines.append(f"{name} = {_source(node, args)}")
-        return name
+
+_OWN_TERMINALS: Mapping[str, str] = MappingProxyType(
+    {
+        "C": "scores.new_tensor(float(scores.shape[CLASS]))",
+        "pi": "self.prior.to(scores).view(-1, 1)",
+        "t": "self.progress.to(scores)",
+    }
+)
 
 
-def _source(node: Node, args: tuple[str, ...]) -> str:
+def _source(node: Node, args: tuple[_Piece, ...]) -> str:
     if node.op in FROM_LOGITS:
         return FROM_LOGITS[node.op].source.format("scores")
     if not node.args:
-        return {
-            "C": "scores.new_tensor(float(scores.shape[CLASS]))",
-            "pi": "self.prior.to(scores).view(-1, 1)",
-            "t": "self.progress.to(scores)",
-        }[node.op]
+        return _OWN_TERMINALS[node.op]
     if node.op in ELEMENTWISE:
         return _elementwise(node, args)
-    weight = _WEIGHTS[choose(node.args[0].type.axes, OPERATIONS[node.op].removes)]
-    return AGGREGATES[node.op].source.format(args[0], weight)
+    source, weight = AGGREGATES[node.op].source, _WEIGHTS[choose(node.args[0].type.axes, OPERATIONS[node.op].removes)]
+    return source.format(_fitting(source, 0, args[0]), weight)
 
 
-def _elementwise(node: Node, args: tuple[str, ...]) -> str:
+def _elementwise(node: Node, args: tuple[_Piece, ...]) -> str:
     operation = ELEMENTWISE[node.op]
     only_numbers = all(arg.op == CONST for arg in node.args)
     ready = [
-        f"scores.new_tensor({text})" if arg.op == CONST and (only_numbers or not operation.literal) else text
-        for arg, text in zip(node.args, args, strict=True)
+        _Piece(f"scores.new_tensor({piece.text})", atomic=True)
+        if arg.op == CONST and (only_numbers or not operation.literal)
+        else piece
+        for arg, piece in zip(node.args, args, strict=True)
     ]
-    return operation.source.format(*ready)
+    return operation.source.format(*(_fitting(operation.source, k, piece) for k, piece in enumerate(ready)))
+
+
+def _fitting(source: str, place: int, piece: _Piece) -> str:
+    """Put an argument in parentheses unless it is one word or stands inside the call's own."""
+    inside = f"({{{place}}}," in source or f"({{{place}}})" in source or f", {{{place}}})" in source
+    return piece.text if piece.atomic or inside else f"({piece.text})"
 
 
 def statements(program: Node) -> tuple[list[str], str]:
@@ -93,9 +122,11 @@ def statements(program: Node) -> tuple[list[str], str]:
     Returns:
         The statements, equal subexpressions once, and the expression of the value.
     """
-    writer = _Writer()
-    value = fold(fold_constants(program), writer.write)
-    return writer.lines, value if program.args else f"scores.new_tensor({value})" if program.op == CONST else value
+    folded = fold_constants(program)
+    distinct = {node for _, node in nodes(folded)}
+    writer = _Writer(Counter(arg for node in distinct for arg in node.args))
+    value = fold(folded, writer.write).text
+    return writer.lines, f"scores.new_tensor({value})" if folded.op == CONST else value
 
 
 def _used_runtime(body: str) -> str:
@@ -159,7 +190,7 @@ def _body(program: Node, scale: float) -> str:
     lines, value = statements(program)
     axes = program.type.axes
     if Axes.CLASS in axes:
-        lines.append(f"{{}} = weighted_sum({value}, {_WEIGHTS[choose(axes, Axes.CLASS)]}, CLASS)".format("value"))
+        lines.append(f"value = weighted_sum({value}, {_WEIGHTS[choose(axes, Axes.CLASS)]}, CLASS)")
         value, axes = "value", axes & ~Axes.CLASS
     factor = "" if scale == 1.0 else f" * {scale!r}"
     lines.append(f"loss = finish({value}, {_WEIGHTS[choose(axes, axes)]}, self.reduction){factor}")
