@@ -1,0 +1,82 @@
+# make search   install, search for a loss on the digits, export the best: no download, a few minutes
+# make test     install, run every gate; each gate can be run alone: lint types layers unit docs wheel
+# make clean    remove what these made
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.NOTPARALLEL:
+.PHONY: help install search test lint types layers unit docs wheel clean
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WHEEL_VENV := $(abspath .venv-wheel)
+FULLY_COVERED := lossml/program/*,lossml/algebra/*,lossml/evolve/*
+
+# uv resolves and installs several times faster; where it cannot be had, pip does the same.
+pip_install = if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $(1)/bin/python $(2); \
+	else $(1)/bin/python -m pip install --quiet $(2); fi
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LossML needs Python 3.11 or later; name one: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	$(BIN)/python -m pip install --quiet uv || echo "uv cannot be had here; installing with pip"
+
+# Stamps: an environment is installed once, and again when the requirements change.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing LossML and torch into $(VENV): some gigabytes, some minutes the first time"
+	$(call pip_install,$(VENV),-e .)
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	@echo "Installing LossML, torch and the test tools into $(VENV): some gigabytes, some minutes the first time"
+	$(call pip_install,$(VENV),-e '.[test,docs]')
+	touch $@ $(VENV)/.installed
+
+install: $(VENV)/.installed
+
+search: $(VENV)/.installed
+	$(BIN)/lossml search --dataset digits --budget 60
+	$(BIN)/lossml export best --format torch -o my_loss.py
+
+test: lint types layers unit docs wheel
+	@echo "Every gate passed."
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-test
+	$(BIN)/pyright
+
+layers: $(VENV)/.installed-test
+	$(BIN)/lint-imports --no-cache
+
+unit: $(VENV)/.installed-test
+	rm -f .coverage .coverage.*
+	$(BIN)/pytest --ignore=tests/test_docs.py -n 2 --cov --cov-report=
+	$(BIN)/coverage report --include='$(FULLY_COVERED)' --fail-under=100
+	$(BIN)/coverage report --fail-under=90
+
+docs: $(VENV)/.installed-test
+	$(BIN)/pytest tests/test_docs.py
+	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+# The wheel in an environment of its own, away from the checkout, as a user gets it.
+wheel: $(VENV)/.installed-test
+	rm -rf dist $(WHEEL_VENV)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	trap 'rm -rf $(WHEEL_VENV)' EXIT; \
+	$(PYTHON) -m venv $(WHEEL_VENV); \
+	$(call pip_install,$(WHEEL_VENV),dist/lossml-*.whl); \
+	cd "$$(mktemp -d)"; \
+	$(WHEEL_VENV)/bin/lossml --version; \
+	$(WHEEL_VENV)/bin/python -c 'from lossml.resources import recipe_names as names; assert names(), "no recipe in the wheel"'; \
+	$(WHEEL_VENV)/bin/lossml search --dataset digits --budget 4 --seed 1
+
+clean:
+	rm -rf $(VENV) $(WHEEL_VENV) build dist site .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis
