@@ -1,27 +1,22 @@
-"""LossML discovers loss functions.
-
-Names are looked up when they are first used, so that `import lossml` costs nothing and
-`lossml --help` never waits for torch.
-"""
+"""LossML discovers loss functions: what it says it found is there, and when there is nothing it says so."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lossml.backend.module import ProgramLoss as ProgramLoss
+    from lossml.backend.load import load
+    from lossml.backend.module import ProgramLoss
+    from lossml.program import parse
 
-_HOMES = {"ProgramLoss": "lossml.backend.module"}
+_HOMES = {"ProgramLoss": "lossml.backend.module", "load": "lossml.backend.load", "parse": "lossml.program"}
 
-__all__ = ["ProgramLoss", "__version__"]  # noqa: F822  __version__ is read on demand
+__all__ = ["ProgramLoss", "load", "parse"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  a module holds anything
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything
+    """Import torch and the rooms that need it only when something of theirs is asked for."""
     if name == "__version__":
         return import_module("importlib.metadata").version("lossml")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'lossml' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])

@@ -1,0 +1,24 @@
+"""Programs on tensors: interpreter, batched evaluator, screens, `ProgramLoss` and code generation."""
+
+from lossml.backend.codegen import torch_source
+from lossml.backend.fingerprint import Fingerprint, fingerprints
+from lossml.backend.module import ProgramLoss
+from lossml.backend.probe import Probe, gradient_scale, logit_gradients, make_probe
+from lossml.backend.screen import Rejection, Screened, screen
+from lossml.backend.stack import StackedLoss, stack
+
+__all__ = [
+    "Fingerprint",
+    "Probe",
+    "ProgramLoss",
+    "Rejection",
+    "Screened",
+    "StackedLoss",
+    "fingerprints",
+    "gradient_scale",
+    "logit_gradients",
+    "make_probe",
+    "screen",
+    "stack",
+    "torch_source",
+]

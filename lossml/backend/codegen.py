@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from textwrap import indent
 from types import MappingProxyType
 
-from torch import Tensor
-
 from lossml.backend import runtime
 from lossml.backend.ops import AGGREGATES, ELEMENTWISE, FROM_LOGITS
 from lossml.backend.weighting import Weight, choose
@@ -72,7 +70,9 @@ class _Writer:
             return _Piece("y", atomic=True)
         text = _source(node, args)
         if node.args and self.uses[node] == 1 and len(text) <= LONGEST:
-            return _Piece(text, atomic=not (node.op == "neg" or (node.op in ELEMENTWISE and ELEMENTWISE[node.op].literal)))
+            return _Piece(
+                text, atomic=not (node.op == "neg" or (node.op in ELEMENTWISE and ELEMENTWISE[node.op].literal))
+            )
         name = f"v{len(self.lines)}" if node.args else node.op
         self.lines.append(f"{name} = {text}")
         return _Piece(name, atomic=True)
@@ -96,6 +96,10 @@ def _source(node: Node, args: tuple[_Piece, ...]) -> str:
         return _elementwise(node, args)
     source, weight = AGGREGATES[node.op].source, _WEIGHTS[choose(node.args[0].type.axes, OPERATIONS[node.op].removes)]
     return source.format(_fitting(source, 0, args[0]), weight)
+
+
+def _is_operator(op: str) -> bool:
+    return op in ELEMENTWISE and ELEMENTWISE[op].literal
 
 
 def _elementwise(node: Node, args: tuple[_Piece, ...]) -> str:

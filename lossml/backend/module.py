@@ -32,6 +32,11 @@ class ProgramLoss(nn.Module):
             that aggregates over the batch and so has no value per sample.
     """
 
+    weight: Tensor | None
+    prior: Tensor | None
+    scale: Tensor
+    progress: Tensor
+
     def __init__(
         self,
         program: Node | str,
@@ -45,7 +50,8 @@ class ProgramLoss(nn.Module):
         """Build the module; see the class for the arguments."""
         super().__init__()
         self.program = parse(program) if isinstance(program, str) else program
-        self.reduction: Reduction = _checked(reduction, self.program)
+        _check_reduction(reduction, self.program)
+        self.reduction: Reduction = reduction
         self.ignore_index = ignore_index
         self.register_buffer("weight", weight)
         self.register_buffer("prior", _known(prior, self.program))
@@ -95,12 +101,11 @@ class ProgramLoss(nn.Module):
         self.program = parse(state["program"])
 
 
-def _checked(reduction: str, program: Node) -> Any:
+def _check_reduction(reduction: str, program: Node) -> None:
     if reduction not in get_args(Reduction):
         raise UsageError(f"reduction is {reduction!r}; it must be one of {', '.join(get_args(Reduction))}")
     if reduction == "none" and Axes.BATCH not in program.type.axes:
         raise UsageError('this program aggregates over the batch and has no value per sample; use "mean" or "sum"')
-    return reduction
 
 
 def _known(prior: Tensor | None, program: Node) -> Tensor | None:

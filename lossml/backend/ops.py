@@ -53,9 +53,7 @@ FROM_LOGITS: Mapping[str, TensorOp] = MappingProxyType(
         "p": TensorOp(lambda logits: logits.softmax(CLASS), "{0}.softmax(CLASS)"),
         "logp": TensorOp(lambda logits: logits.log_softmax(CLASS), "{0}.log_softmax(CLASS)"),
         "log1mp": TensorOp(runtime.log_one_minus_softmax, "log_one_minus_softmax({0})"),
-        "z": TensorOp(
-            lambda logits: logits - logits.mean(CLASS, keepdim=True), "{0} - {0}.mean(CLASS, keepdim=True)"
-        ),
+        "z": TensorOp(lambda logits: logits - logits.mean(CLASS, keepdim=True), "{0} - {0}.mean(CLASS, keepdim=True)"),
         "s": TensorOp(torch.sigmoid, "{0}.sigmoid()"),
         "logs": TensorOp(logsigmoid, "torch.nn.functional.logsigmoid({0})"),
         "log1ms": TensorOp(lambda logits: logsigmoid(-logits), "torch.nn.functional.logsigmoid(-{0})"),

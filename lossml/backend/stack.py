@@ -21,6 +21,10 @@ class StackedLoss(nn.Module):
             ignore_index; programs and scales may differ.
     """
 
+    weight: Tensor | None
+    prior: Tensor | None
+    scale: Tensor
+
     def __init__(self, losses: Sequence[ProgramLoss]) -> None:
         """Lay the programs out; a UsageError where the losses do not go together."""
         super().__init__()
