@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: help install search test lint types layers unit docs wheel clean
+.PHONY: help install search test lint types layers unit docs wheel try-wheel clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -15,8 +15,9 @@ WHEEL_VENV := $(abspath .venv-wheel)
 FULLY_COVERED := lossml/program/*,lossml/algebra/*,lossml/evolve/*
 
 # uv resolves and installs several times faster; where it cannot be had, pip does the same.
-pip_install = if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $(1)/bin/python $(2); \
-	else $(1)/bin/python -m pip install --quiet $(2); fi
+INSTALL = @install_into() { python=$$1; shift; \
+	if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $$python "$$@"; \
+	else $$python -m pip install --quiet "$$@"; fi; }; install_into
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -29,13 +30,13 @@ $(BIN)/python:
 # Stamps: an environment is installed once, and again when the requirements change.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "Installing LossML and torch into $(VENV): some gigabytes, some minutes the first time"
-	$(call pip_install,$(VENV),-e .)
-	touch $@
+	$(INSTALL) $(BIN)/python -e .
+	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@echo "Installing LossML, torch and the test tools into $(VENV): some gigabytes, some minutes the first time"
-	$(call pip_install,$(VENV),-e '.[test,docs]')
-	touch $@ $(VENV)/.installed
+	$(INSTALL) $(BIN)/python -e '.[test,docs]'
+	@touch $@ $(VENV)/.installed
 
 install: $(VENV)/.installed
 
@@ -58,7 +59,7 @@ layers: $(VENV)/.installed-test
 
 unit: $(VENV)/.installed-test
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest --ignore=tests/test_docs.py -n 2 --cov --cov-report=
+	$(BIN)/pytest --ignore=tests/test_docs.py -n 2 --durations=10 --cov --cov-report=
 	$(BIN)/coverage report --include='$(FULLY_COVERED)' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
 
@@ -70,13 +71,15 @@ docs: $(VENV)/.installed-test
 wheel: $(VENV)/.installed-test
 	rm -rf dist $(WHEEL_VENV)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	trap 'rm -rf $(WHEEL_VENV)' EXIT; \
-	$(PYTHON) -m venv $(WHEEL_VENV); \
-	$(call pip_install,$(WHEEL_VENV),dist/lossml-*.whl); \
-	cd "$$(mktemp -d)"; \
-	$(WHEEL_VENV)/bin/lossml --version; \
-	$(WHEEL_VENV)/bin/python -c 'from lossml.resources import recipe_names as names; assert names(), "no recipe in the wheel"'; \
-	$(WHEEL_VENV)/bin/lossml search --dataset digits --budget 4 --seed 1
+	trap 'rm -rf $(WHEEL_VENV)' EXIT; $(MAKE) --no-print-directory try-wheel
+
+try-wheel:
+	$(PYTHON) -m venv $(WHEEL_VENV)
+	$(INSTALL) $(WHEEL_VENV)/bin/python dist/lossml-*.whl
+	cd "$$(mktemp -d)"; PATH=$(WHEEL_VENV)/bin:$$PATH; set -x; \
+	lossml --version; \
+	python -c 'from lossml.resources import recipe_names as names; assert names(), "no recipe in the wheel"'; \
+	lossml search --dataset digits --budget 4 --seed 1
 
 clean:
 	rm -rf $(VENV) $(WHEEL_VENV) build dist site .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis
