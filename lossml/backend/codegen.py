@@ -39,6 +39,7 @@ _RUNTIME: Sequence[Callable[..., object]] = (
 )
 
 
+FORMULA, SCALE = "Formula: ", "Scale: "  # begin the header lines that `load` reads
 LONGEST = 60  # characters of an expression that is still written in place
 
 
@@ -224,7 +225,7 @@ def torch_source(program: Node, *, header: str, name: str = "Loss", scale: float
 
     Args:
         program: the program.
-        header: what the module's docstring says: formula, source, versions, licence.
+        header: what the module's docstring says before formula and scale: source, versions, licence.
         name: of the class.
         scale: factor on the loss.
 
@@ -238,7 +239,7 @@ def torch_source(program: Node, *, header: str, name: str = "Loss", scale: float
     pixels = "logits.shape[2:]" if Axes.PIXEL in axes else "()"
     per_sample = Axes.BATCH in axes
     return _MODULE.format(
-        header=_docstring(header),
+        header=_docstring(f"{header}\n\n{FORMULA}{show(program)}\n{SCALE}{scale!r}"),
         runtime=_used_runtime(body + " full_precision("),
         name=name,
         formula=show(program),

@@ -105,7 +105,7 @@ def test_image_aggregates_are_masked_per_image():
 
 
 def test_prior_and_progress_are_read():
-    """pi reads the class shares and t the training progress."""
+    """The terminal pi reads the class shares and t the training progress."""
     logits, target = batch((5, 3))
     prior = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64)
     adjusted = ProgramLoss("-sum_C(y*(z + log(pi))) + log(sum_C(exp(z)*pi))", prior=prior)(logits, target)

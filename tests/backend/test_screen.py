@@ -1,0 +1,96 @@
+"""The screens reject what cannot train, each for its reason, and nothing that can."""
+
+import pytest
+import torch
+
+from lossml.backend import Rejection, gradient_scale, logit_gradients, make_probe, screen
+from lossml.backend.probe import CHUNK, samples_for
+from lossml.backend.screen import descent_accuracy, sign_share
+from lossml.program import parse
+
+GOOD = ("-y*logp", "-y*p", "(p - y)^2", "-y*(1-p)^2*logp", "y*(1 - p^0.7)/0.7")
+
+
+def reasons(*texts, known=(), classes=10):
+    return [s.rejection for s in screen([parse(t) for t in texts], make_probe(classes), known)]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("y*exp(exp(exp(1/p)))", Rejection.NOT_FINITE),
+        ("y + 2", Rejection.FLAT),
+        ("1e-12*y*p", Rejection.FLAT),
+        ("y*logp", Rejection.SIGN),
+        ("-p*logp", Rejection.SIGN),
+        ("sum_C(p^2)", Rejection.DESCENT),
+        ("y*(1-p)^9 - y*p", None),
+    ],
+)
+def test_each_fault_has_its_reason(text, reason):
+    """Overflow, no gradient, and learning the wrong way are told apart."""
+    assert reasons(text) == [reason]
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+def test_losses_that_train_pass(classes):
+    """Classical losses pass at any number of classes."""
+    assert reasons(*GOOD, classes=classes) == [None] * len(GOOD)
+
+
+def test_of_equal_losses_the_first_stays():
+    """A loss equal up to scale to an earlier one of the batch, or to a known one, is a duplicate."""
+    assert reasons("-y*logp", "5 - 2*y*logp") == [None, Rejection.DUPLICATE]
+    known = screen([parse("-y*logp")], make_probe(10))[0].fingerprint.keys
+    assert reasons("-7*y*logp", known=known) == [Rejection.DUPLICATE]
+
+
+def test_a_batch_says_what_each_alone_would():
+    """Screening together changes nothing, whatever stands beside a program."""
+    texts = [*GOOD, "y*logp", "y*exp(exp(exp(1/p)))", "3"]
+    assert reasons(*texts) == [reasons(text)[0] for text in texts]
+
+
+def test_nothing_gives_nothing():
+    """An empty batch is no error."""
+    assert screen([], make_probe(10)) == []
+
+
+def test_the_sign_looks_at_wrong_answers_only():
+    """An under-confident loss, which pulls a confident right answer down, passes; its mirror does not."""
+    probe = make_probe(10)
+    programs = [parse("(p - 0.4*y)^2"), parse("-(p - 0.4*y)^2")]
+    under, mirrored = sign_share(logit_gradients(programs, probe.logits, probe), probe).tolist()
+    assert under == 1.0
+    assert mirrored == 0.0
+
+
+def test_descent_separates():
+    """Free logits follow a good loss to the right class and a wrong one away."""
+    good, bad = descent_accuracy([parse("-y*logp"), parse("y*logp")], make_probe(10)).tolist()
+    assert good == 1.0
+    assert bad < 0.2
+
+
+def test_gradient_scale_makes_gradients_equal_at_the_start():
+    """The factor is that between a loss's gradient and cross-entropy's near uniform predictions."""
+    ce, doubled, flat = gradient_scale([parse("-y*logp"), parse("-2*y*logp"), parse("3")], 10).tolist()
+    assert ce == pytest.approx(1.0)
+    assert doubled == pytest.approx(0.5)
+    assert flat == float("inf")
+    assert gradient_scale([parse("exp(exp(exp(exp(1/p))))*y")], 10).isnan().all()
+
+
+def test_large_batches_are_cut_without_changing_results():
+    """Gradients of more programs than fit at once equal those of each alone."""
+    probe = make_probe(1000)
+    count = CHUNK // probe.logits.numel() + 2
+    programs = [parse(f"-{k + 1}*y*logp") for k in range(count)]
+    together = logit_gradients(programs, probe.logits, probe)
+    assert len(together) == count
+    torch.testing.assert_close(together[-1:], logit_gradients(programs[-1:], probe.logits, probe))
+
+
+def test_probes_are_bounded():
+    """Few classes get many samples, many classes get at least sixteen."""
+    assert (samples_for(2), samples_for(100), samples_for(10_000)) == (64, 40, 16)
