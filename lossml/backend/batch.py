@@ -81,7 +81,7 @@ class _Layout:
         for index, program in enumerate(programs):
             fold(program, lambda node, heights, k=index: self._enter(k, node, heights))
         for key in sorted(self.waiting, key=lambda k: (k[0], k[1], tuple(a.value for a in k[2]))):
-            self._lay(key[1], self.waiting[key])
+            self._lay(key, self.waiting[key])
 
     def _enter(self, program: int, node: Node, heights: tuple[int, ...]) -> int:
         height = 1 + max(heights, default=-1)
@@ -100,15 +100,16 @@ class _Layout:
             return CONST, self.constants.setdefault(node.value, len(self.constants))
         return node.op, 0 if node.op in SHARED else program
 
-    def _lay(self, op: str, members: list[tuple[int, Node]]) -> None:
+    def _lay(self, key: tuple[int, str, tuple[Axes, ...]], members: list[tuple[int, Node]]) -> None:
         entries = [_Entry(k, node, tuple(self.rows[k][a] for a in node.args)) for k, node in members]
         entries.sort(key=lambda entry: entry.args[0])  # so that the first argument needs no reordering
-        name = f"#{len(self.groups)}"
+        # The name depends on the group alone: what stands beside a program must not reorder its sums.
+        name = f"{key[0]:02d} {key[1]} {[axes.value for axes in key[2]]}"
         for place, entry in enumerate(entries):
             self.rows[entry.program][entry.node] = (name, place)
         gathers = tuple(gather(rows) for rows in zip(*(entry.args for entry in entries), strict=True))
         programs = torch.tensor([entry.program for entry in entries])
-        self.groups.append(Group(name, op, entries[0].node.args[0].type.axes, gathers, programs))
+        self.groups.append(Group(name, key[1], entries[0].node.args[0].type.axes, gathers, programs))
 
 
 def gather(rows: Sequence[Row]) -> Gather:

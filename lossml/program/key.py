@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import operator
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -10,28 +11,50 @@ from lossml.program.primitives import EPSILON, OPERATIONS
 from lossml.program.text import show
 from lossml.program.tree import CONST, Node, constant, rebuild, with_args
 
-NUMERIC: Mapping[str, Callable[..., float]] = MappingProxyType(
+
+def _divide(a: float, b: float) -> float:
+    return a / b
+
+
+def _square(a: float) -> float:
+    return a * a
+
+
+def _rsqrt1p(a: float) -> float:
+    return 1.0 / math.sqrt(1.0 + a * a)
+
+
+def _logabs(a: float) -> float:
+    return math.log(abs(a) + EPSILON)
+
+
+_UNARY: Mapping[str, Callable[[float], float]] = MappingProxyType(
     {
-        "add": lambda a, b: a + b,
-        "sub": lambda a, b: a - b,
-        "mul": lambda a, b: a * b,
-        "div": lambda a, b: a / b,
-        "pow": lambda a, b: a**b,
-        "neg": lambda a: -a,
-        "square": lambda a: a * a,
+        "neg": operator.neg,
+        "square": _square,
         "exp": math.exp,
         "log": math.log,
         "sqrt": math.sqrt,
-        "abs": abs,
+        "abs": math.fabs,
         "sin": math.sin,
         "cos": math.cos,
         "tanh": math.tanh,
-        "rsqrt1p": lambda a: 1.0 / math.sqrt(1.0 + a * a),
-        "logabs": lambda a: math.log(abs(a) + EPSILON),
+        "rsqrt1p": _rsqrt1p,
+        "logabs": _logabs,
+    }
+)
+_BINARY: Mapping[str, Callable[[float, float], float]] = MappingProxyType(
+    {
+        "add": operator.add,
+        "sub": operator.sub,
+        "mul": operator.mul,
+        "div": _divide,
+        "pow": math.pow,
         "max": max,
         "min": min,
     }
 )
+NUMERIC: Mapping[str, Callable[..., float]] = MappingProxyType({**_UNARY, **_BINARY})
 
 
 def _folded(node: Node, args: tuple[Node, ...]) -> Node:

@@ -85,6 +85,22 @@ TERMINALS: Mapping[str, Terminal] = _table(
 _POSITIVE_RULE = "its argument must be positive"
 
 
+def _minus_one_to_one(_: Interval) -> Interval:
+    return iv.of(-1.0, 1.0)
+
+
+def _zero_to_one(_: Interval) -> Interval:
+    return iv.of(0.0, 1.0, low_open=True)
+
+
+def _any(_: Interval) -> Interval:
+    return iv.REAL
+
+
+def _same(a: Interval) -> Interval:
+    return a
+
+
 OPERATIONS: Mapping[str, Operation] = _table(
     Operation("add", 2, iv.add, "a + b", sign="+", commutes=True),
     Operation("sub", 2, iv.sub, "a - b", sign="-"),
@@ -104,23 +120,23 @@ OPERATIONS: Mapping[str, Operation] = _table(
     Operation("log", 1, iv.log, "natural logarithm", _POSITIVE_RULE),
     Operation("sqrt", 1, iv.sqrt, "square root", _POSITIVE_RULE),
     Operation("abs", 1, iv.absolute, "|a|"),
-    Operation("sin", 1, lambda _: iv.of(-1.0, 1.0), "sine"),
-    Operation("cos", 1, lambda _: iv.of(-1.0, 1.0), "cosine"),
+    Operation("sin", 1, _minus_one_to_one, "sine"),
+    Operation("cos", 1, _minus_one_to_one, "cosine"),
     Operation(
         "tanh",
         1,
         iv.monotone(math.tanh, iv.of(-1.0, 1.0, low_open=True, high_open=True)),
         "hyperbolic tangent",
     ),
-    Operation("rsqrt1p", 1, lambda _: iv.of(0.0, 1.0, low_open=True), "1 / sqrt(1 + a^2)"),
-    Operation("logabs", 1, lambda _: iv.REAL, f"log(|a| + {EPSILON:g})"),
+    Operation("rsqrt1p", 1, _zero_to_one, "1 / sqrt(1 + a^2)"),
+    Operation("logabs", 1, _any, f"log(|a| + {EPSILON:g})"),
     Operation("max", 2, iv.maximum, "the larger of a and b", commutes=True),
     Operation("min", 2, iv.minimum, "the smaller of a and b", commutes=True),
     Operation("sum_C", 1, iv.total, "sum over the classes", removes=Axes.CLASS),
-    Operation("mean_C", 1, lambda a: a, "mean over the classes", removes=Axes.CLASS),
-    Operation("max_C", 1, lambda a: a, "largest over the classes", removes=Axes.CLASS),
+    Operation("mean_C", 1, _same, "mean over the classes", removes=Axes.CLASS),
+    Operation("max_C", 1, _same, "largest over the classes", removes=Axes.CLASS),
     Operation("sum_B", 1, iv.total, "sum over the batch", removes=Axes.BATCH),
-    Operation("mean_B", 1, lambda a: a, "mean over the batch", removes=Axes.BATCH),
+    Operation("mean_B", 1, _same, "mean over the batch", removes=Axes.BATCH),
     Operation("sum_X", 1, iv.total, "sum over the pixels", removes=Axes.PIXEL),
-    Operation("mean_X", 1, lambda a: a, "mean over the pixels", removes=Axes.PIXEL),
+    Operation("mean_X", 1, _same, "mean over the pixels", removes=Axes.PIXEL),
 )

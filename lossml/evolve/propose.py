@@ -1,0 +1,99 @@
+"""What a proposer sees and gives, and the random one."""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+from lossml.program import Node, structure_key
+from lossml.program.grammar import Grammar, generate
+
+TRIES_EACH = 20  # per proposal asked for, before fewer are given
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A finished trial as a proposer sees it.
+
+    Attributes:
+        program: the program.
+        number: the trial's number; larger is younger.
+        scores: one per rung reached, the lowest first; higher is better. Empty for a failed trial.
+    """
+
+    program: Node
+    number: int
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A program to try, and where it came from.
+
+    Attributes:
+        program: the program.
+        operator: how it was made, "seed:NAME" for a seed.
+        parents: numbers of the trials it was made from.
+    """
+
+    program: Node
+    operator: str
+    parents: tuple[int, ...] = ()
+
+
+class Proposer(Protocol):
+    """Suggests programs; a pure function of its arguments, so that a resumed search goes the same way."""
+
+    def propose(self, rng: random.Random, history: Sequence[Parent], count: int) -> list[Proposal]:
+        """Suggest up to `count` programs, none of them in the history and no two alike in structure.
+
+        Args:
+            rng: where chance comes from.
+            history: the finished trials, oldest first.
+            count: how many are wanted; fewer come only where nothing new is found.
+        """
+        ...
+
+
+@lru_cache(maxsize=100_000)
+def key_of(program: Node) -> str:
+    """Return the structure key, remembered: every cohort asks for the whole history's."""
+    return structure_key(program)
+
+
+def distinct(
+    known: Iterable[Node], first: Iterable[Proposal], make: Callable[[], Proposal | None], count: int
+) -> list[Proposal]:
+    """Collect up to `count` proposals of structures not met yet: `first` in order, then made ones."""
+    met = {key_of(program) for program in known}
+    found: list[Proposal] = []
+
+    def take(proposal: Proposal | None) -> None:
+        if proposal is not None and len(found) < count and key_of(proposal.program) not in met:
+            met.add(key_of(proposal.program))
+            found.append(proposal)
+
+    for proposal in first:
+        take(proposal)
+    tries = TRIES_EACH * count
+    while len(found) < count and tries:
+        tries -= 1
+        take(make())
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class RandomProposer:
+    """Random programs: what a search has to beat.
+
+    Attributes:
+        grammar: what may be generated.
+    """
+
+    grammar: Grammar
+
+    def propose(self, rng: random.Random, history: Sequence[Parent], count: int) -> list[Proposal]:
+        """Generate `count` new programs; see `Proposer`."""
+        known = (parent.program for parent in history)
+        return distinct(known, (), lambda: Proposal(generate(rng, self.grammar), "random"), count)
