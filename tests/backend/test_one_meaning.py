@@ -53,7 +53,7 @@ def assert_same(ours, theirs, losses, logits, target):
     for k, loss in enumerate(losses):
         if judged[k]:
             for mine, other in zip(ours, theirs, strict=True):
-                size = max(1.0, float(other[k].abs().max()))
+                size = max(1.0, float(other[k].detach().abs().max()))
                 torch.testing.assert_close(
                     mine[k], other[k], rtol=0.0, atol=tolerance * size, msg=lambda m, n=loss.program: f"{show(n)}\n{m}"
                 )
