@@ -1,0 +1,171 @@
+"""Worker processes with a hard time limit: what crashes or hangs is killed, and its jobs are tried alone.
+
+A worker is spawned, not forked, runs one thread on a CPU, and dies with its parent.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from time import monotonic
+from typing import Any
+
+from lossml.errors import LossMLError
+
+Handler = Callable[[Any], Any]
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A job that gave no result, and why."""
+
+    reason: str
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _serve(pipe: connection.Connection, make: Callable[[Any], Handler], argument: object) -> None:
+    """Work off jobs until the pipe closes; runs in the worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    try:
+        handle = make(argument)
+    except LossMLError as error:
+        pipe.send(error)
+        return
+    pipe.send(None)
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_answer(handle, job))
+
+
+def _answer(handle: Handler, job: object) -> object:
+    try:
+        return handle(job)
+    except MemoryError:
+        return Lost("ran out of memory")
+    except Exception as error:  # noqa: BLE001 - one bad candidate must not end the search
+        message = str(error).strip() or type(error).__name__
+        return Lost(f"{type(error).__name__}: {message.splitlines()[0][:200]}")
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A process, its pipe, the number of the job it works on, and until when it may."""
+
+    process: BaseProcess
+    pipe: connection.Connection
+    job: int | None = None
+    deadline: float = field(default=0.0)
+
+
+class Pool:
+    """Processes that work off jobs.
+
+    Args:
+        make: a function at module level, called once in each worker with `argument`; gives the
+            function that answers a job.
+        argument: picklable.
+        count: how many processes, at least 1.
+        time_limit: seconds a job may take.
+    """
+
+    def __init__(self, make: Callable[[Any], Handler], argument: object, count: int, time_limit: float) -> None:
+        """Start the workers; raises what `make` raises where that is a LossMLError."""
+        self._make, self._argument, self.time_limit = make, argument, time_limit
+        self._workers = [self._start() for _ in range(count)]
+        try:
+            for worker in self._workers:
+                self._greet(worker)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> _Worker:
+        ours, theirs = _SPAWN.Pipe()
+        process = _SPAWN.Process(target=_serve, args=(theirs, self._make, self._argument), daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _greet(self, worker: _Worker) -> None:
+        try:
+            problem = worker.pipe.recv()
+        except EOFError as error:
+            raise LossMLError(
+                "a worker process died while it started; is there enough memory? fewer --workers need less"
+            ) from error
+        if problem is not None:
+            raise problem
+
+    def map(self, jobs: Sequence[Any]) -> list[Any]:
+        """Work off jobs, each by any worker; gives results in order, `Lost` for what gave none."""
+        results: list[Any] = [Lost("not done")] * len(jobs)
+        waiting = deque(enumerate(jobs))
+        while waiting or any(worker.job is not None for worker in self._workers):
+            self._hand_out(waiting)
+            self._collect(results)
+        return results
+
+    def _hand_out(self, waiting: deque[tuple[int, Any]]) -> None:
+        for worker in self._workers:
+            if waiting and worker.job is None:
+                worker.job, job = waiting.popleft()
+                worker.deadline = monotonic() + self.time_limit
+                worker.pipe.send(job)
+
+    def _collect(self, results: list[Any]) -> None:
+        busy = [worker for worker in self._workers if worker.job is not None]
+        patience = max(0.0, min(worker.deadline for worker in busy) - monotonic())
+        ready = connection.wait([worker.pipe for worker in busy], timeout=min(patience, 1.0))
+        for place, worker in enumerate(self._workers):
+            if worker.job is None:
+                continue
+            job = worker.job
+            if worker.pipe in ready:
+                results[job] = self._receive(place, worker)
+            elif monotonic() > worker.deadline:
+                results[job] = Lost(f"took longer than the limit of {self.time_limit:g} s")
+                self._renew(place)
+
+    def _receive(self, place: int, worker: _Worker) -> object:
+        try:
+            result = worker.pipe.recv()
+        except (EOFError, OSError):
+            self._renew(place)
+            return Lost("its process died, most likely for lack of memory")
+        worker.job = None
+        return result
+
+    def _renew(self, place: int) -> None:
+        _end(self._workers[place])
+        self._workers[place] = self._start()
+        self._greet(self._workers[place])
+
+    def close(self) -> None:
+        """Kill all workers."""
+        for worker in self._workers:
+            _end(worker)
+
+
+def _end(worker: _Worker) -> None:
+    worker.process.terminate()
+    worker.process.join(2.0)
+    if worker.process.is_alive():
+        worker.process.kill()
+        worker.process.join()
+    worker.pipe.close()

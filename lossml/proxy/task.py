@@ -1,0 +1,91 @@
+"""What a search trains on: data in three splits, a network, and how long it trains."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lossml.errors import DataError
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Samples and their classes.
+
+    Attributes:
+        inputs: (N, ...), what the network takes; images may be uint8.
+        targets: class numbers (N,), int64.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.targets)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """A classification task for proxy training.
+
+    Attributes:
+        name: for messages.
+        classes: number of classes, at least 2.
+        train: what networks learn from; label noise and long tails act here alone.
+        validation: what the search selects on.
+        heldout: what only the confirmation reads.
+        network: builds the network; torch's random state decides its initial weights.
+        steps: optimizer steps of full training, a multiple of 16.
+        batch_size: samples a step.
+        learning_rate: of AdamW at its peak; a run's own rate is a multiple of it.
+        weight_decay: of AdamW.
+        augment: changes a batch of inputs (B, ...); draws from the generator alone.
+        group: how many networks train as one batched network; 1 for networks with batch
+            normalisation, dropout or convolutions.
+        bfloat16: train the network in bfloat16 under autocast.
+    """
+
+    name: str
+    classes: int
+    train: Split
+    validation: Split
+    heldout: Split
+    network: Callable[[], nn.Module]
+    steps: int
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.0
+    augment: Augment | None = None
+    group: int = 1
+    bfloat16: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained on, with the reason."""
+        if self.steps < 16 or self.steps % 16:
+            raise DataError(f"task {self.name!r}: steps is {self.steps}; it must be a positive multiple of 16")
+        for name in ("train", "validation", "heldout"):
+            self._check(name, getattr(self, name))
+        if self.batch_size > len(self.train):
+            raise DataError(f"task {self.name!r}: a batch of {self.batch_size} is larger than the training split")
+
+    def _check(self, name: str, split: Split) -> None:
+        if not len(split) or len(split.inputs) != len(split):
+            raise DataError(
+                f"task {self.name!r}: its {name} split has {len(split.inputs)} inputs and {len(split)} targets"
+            )
+        low, high = int(split.targets.min()), int(split.targets.max())
+        if low < 0 or high >= self.classes:
+            raise DataError(
+                f"task {self.name!r}: its {name} split holds class {high if low >= 0 else low}; "
+                f"there are classes 0 to {self.classes - 1}"
+            )
+
+    @property
+    def prior(self) -> tuple[float, ...]:
+        """Share of each class in the training split."""
+        counts = torch.bincount(self.train.targets, minlength=self.classes).double()
+        return tuple((counts / counts.sum()).tolist())

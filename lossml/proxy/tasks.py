@@ -1,0 +1,159 @@
+"""The tasks by name, and those of a user's own."""
+
+import importlib
+import sys
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from lossml.errors import DataError, UsageError
+from lossml.proxy import data
+from lossml.proxy.corrupt import corrupted
+from lossml.proxy.networks import MLP, StridedConv, flip_and_shift
+from lossml.proxy.task import Split, Task
+
+FOLDER = "image-folder:"
+TRAIN, VALIDATION = 10_000, 5_000  # images of a large data set that a proxy uses
+IMAGE_STEPS = 640
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """A task by name, as plain data.
+
+    Attributes:
+        name: one of `task_names()`, "image-folder:PATH", or "module:attribute" for a Task of one's own.
+        data_root: folder of the data sets; None for LOSSML_DATA or a cache.
+        label_noise: share of training labels replaced by another class, in [0, 1).
+        long_tail: how many times more samples the first class has than the last, at least 1.
+        seed: of noise and tail.
+    """
+
+    name: str
+    data_root: str | None = None
+    label_noise: float = 0.0
+    long_tail: float = 1.0
+    seed: int = 0
+
+
+def task_names() -> list[str]:
+    """Return the names of the built-in tasks."""
+    return ["digits", *data.SOURCES]
+
+
+def check_name(name: str) -> None:
+    """Refuse a task name that cannot be one; a UsageError says what there is."""
+    if name in task_names() or name.startswith(FOLDER) or ":" in name:
+        return
+    near = get_close_matches(name, task_names(), 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(task_names())}"
+    raise UsageError(
+        f"unknown data set {name!r}; {hint} Others are given as image-folder:PATH, your own task as module:attribute"
+    )
+
+
+def load_task(spec: TaskSpec) -> Task:
+    """Load a task's data and describe its training.
+
+    Raises:
+        UsageError: for an unknown name; DataError where its data is missing or damaged.
+    """
+    check_name(spec.name)
+    task = _load(spec)
+    return corrupted(task, spec.label_noise, spec.long_tail, spec.seed)
+
+
+def _load(spec: TaskSpec) -> Task:
+    if spec.name == "digits":
+        return _digits()
+    if spec.name in data.SOURCES:
+        return _images(spec.name, spec.data_root)
+    if spec.name.startswith(FOLDER):
+        return _folder(spec.name.removeprefix(FOLDER))
+    return _own(spec.name)
+
+
+def _digits() -> Task:
+    x, y = load_digits(return_X_y=True)
+    rest, held, rest_y, held_y = train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
+    train, val, train_y, val_y = train_test_split(rest, rest_y, test_size=2 / 7, random_state=0, stratify=rest_y)
+    parts = [
+        Split(torch.as_tensor(x, dtype=torch.float32) / 16.0, torch.as_tensor(y))
+        for x, y in ((train, train_y), (val, val_y), (held, held_y))
+    ]
+    return Task("digits", 10, *parts, network=partial(MLP, 64, 32, 10), steps=1120, learning_rate=5e-3, group=8)
+
+
+def _images(name: str, data_root: str | None) -> Task:
+    source = data.SOURCES[name]
+    train, validation = data.cut(data.shuffled(data.read(name, data_root, train=True), 0), TRAIN, VALIDATION)
+    heldout = data.read(name, data_root, train=False)
+    return _convolutional(name, source.classes, (train, validation, heldout))
+
+
+def _convolutional(name: str, classes: int, splits: tuple[Split, Split, Split]) -> Task:
+    channels, size = splits[0].inputs.shape[1:3]
+    return Task(
+        name,
+        classes,
+        *splits,
+        network=partial(StridedConv, channels, size, classes),
+        steps=IMAGE_STEPS,
+        batch_size=min(128, len(splits[0])),
+        learning_rate=4e-3,
+        weight_decay=0.05,
+        augment=flip_and_shift if name != "fashion-mnist" else None,
+        bfloat16=_has_fast_bfloat16(),
+    )
+
+
+def _has_fast_bfloat16() -> bool:
+    """Say whether bfloat16 is faster than float32 here: measured twice as fast where it is native."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe and probe())
+
+
+def _folder(path: str) -> Task:
+    root = Path(path).expanduser()
+    if (root / "train").is_dir() and (root / "val").is_dir():
+        rest, classes = data.read_folder(str(root / "train"))
+        heldout, others = data.read_folder(str(root / "val"))
+        if classes != others:
+            raise DataError(f"{root}: train and val have different class folders; they must be the same")
+        train, validation = data.cut(rest, *_shares(len(rest), 0.75, 0.25))
+    else:
+        everything, classes = data.read_folder(path)
+        train, validation, heldout = data.cut(everything, *_shares(len(everything), 0.5, 0.2, 0.3))
+    if len(classes) < 2:
+        raise DataError(f"{root} has {len(classes)} class folder; a classification task needs at least 2")
+    return _convolutional(f"{FOLDER}{path}", len(classes), (train, validation, heldout))
+
+
+def _shares(count: int, *shares: float) -> list[int]:
+    return [int(share * count) for share in shares]
+
+
+def _own(name: str) -> Task:
+    """Import a user's task; the one place where something a user names is run."""
+    module_name, attribute = name.split(":", 1)
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except ImportError as error:
+        raise UsageError(
+            f"{name}: cannot import {module_name!r} ({error}); it must lie in this folder or be installed"
+        ) from error
+    except AttributeError as error:
+        raise UsageError(f"{name}: module {module_name!r} has no {attribute!r}") from error
+    task = found if isinstance(found, Task) else found() if callable(found) else found
+    if not isinstance(task, Task):
+        raise UsageError(f"{name} is a {type(task).__name__}; it must be a lossml.proxy.Task or a function giving one")
+    return replace(task, name=name)

@@ -1,0 +1,255 @@
+"""Training K networks with K losses side by side: one batched network, one batched loss, one optimizer step.
+
+All parameters of all networks lie in one tensor (K, P), so that AdamW is a handful of operations
+whatever the network. Training is a pure function of (task, run, step): a network's data order and
+augmentation come from its seed and the step number, so that any prefix can be continued anywhere.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from lossml.proxy.metrics import Score, score
+from lossml.proxy.task import Split, Task
+
+SIXTEENTHS = 16  # fidelity is counted in these
+BETAS, EPSILON = (0.9, 0.99), 1e-8
+WARM_UP = 0.05  # share of full training
+EVALUATED = 2_000  # samples in one evaluation call
+
+Stack = Callable[[Sequence[Any]], nn.Module]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """One network to train.
+
+    Attributes:
+        loss: takes part in `stack`.
+        lr: multiple of the task's learning rate.
+        seed: of initial weights, data order and augmentation; equal seeds are paired.
+    """
+
+    loss: nn.Module
+    lr: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """A network in training: parameters, AdamW's two moments (P,), buffers, steps done."""
+
+    parameters: Tensor
+    momentum: Tensor
+    variance: Tensor
+    buffers: dict[str, Tensor]
+    step: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What became of a run: a state and a score, or the reason why not."""
+
+    state: State | None
+    score: Score | None
+    failure: str | None = None
+
+
+def _mixed(*numbers: int) -> torch.Generator:
+    """Make a generator from several numbers."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 1_000_003 + number + 12_345) % (2**62)
+    return torch.Generator().manual_seed(seed)
+
+
+def initial(task: Task, seed: int) -> State:
+    """Build a network's first state; the same for every loss of a seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = task.network()
+    flat = torch.cat([p.detach().reshape(-1).float() for p in network.parameters()])
+    buffers = {name: buffer.detach().clone() for name, buffer in network.named_buffers()}
+    return State(flat, torch.zeros_like(flat), torch.zeros_like(flat), buffers, 0)
+
+
+class Batched:
+    """K networks of one architecture as one function; a leaf that holds no weights.
+
+    Args:
+        task: whose network it is.
+    """
+
+    def __init__(self, task: Task) -> None:
+        """Take the architecture and its layout."""
+        self.task = task
+        with torch.random.fork_rng(devices=[]):
+            self.network = task.network()
+        self.shapes = {name: parameter.shape for name, parameter in self.network.named_parameters()}
+
+    def unpack(self, flat: Tensor) -> dict[str, Tensor]:
+        """Show parameters (K, P) as tensors (K, *shape) by name."""
+        parts = flat.split([shape.numel() for shape in self.shapes.values()], dim=1)
+        return {
+            name: part.view(len(flat), *shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+    def logits(self, flat: Tensor, buffers: dict[str, Tensor], inputs: Tensor, *, training: bool) -> Tensor:
+        """Compute logits (K, B, C) of parameters (K, P) on inputs (K, B, ...)."""
+        self.network.train(training)
+        parameters = self.unpack(flat)
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.task.bfloat16):
+            if len(flat) == 1:  # also right for networks that change their buffers
+                first = {name: tensor[0] for name, tensor in (*parameters.items(), *buffers.items())}
+                result = functional_call(self.network, first, (inputs[0],)).unsqueeze(0)
+            else:
+                result = vmap(lambda p, b, x: functional_call(self.network, (p, b), (x,)))(parameters, buffers, inputs)
+        return result.float()
+
+
+@lru_cache(maxsize=64)
+def _order(samples: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(samples, generator=_mixed(seed, epoch))
+
+
+def _indices(task: Task, seed: int, step: int) -> Tensor:
+    """Choose the samples of a step: a fresh random order each epoch, the incomplete last batch left out."""
+    per_epoch = len(task.train) // task.batch_size
+    epoch, place = divmod(step, per_epoch)
+    return _order(len(task.train), seed, epoch)[place * task.batch_size : (place + 1) * task.batch_size]
+
+
+def _batch(task: Task, runs: Sequence[Run], step: int) -> tuple[Tensor, Tensor]:
+    """Collect each run's inputs (K, B, ...) and targets (K, B)."""
+    index = torch.stack([_indices(task, run.seed, step) for run in runs]).to(task.train.targets.device)
+    inputs = task.train.inputs[index]
+    if task.augment is not None:
+        inputs = torch.stack([task.augment(x, _mixed(run.seed, step, 1)) for x, run in zip(inputs, runs, strict=True)])
+    return inputs, task.train.targets[index]
+
+
+def rate(progress: float) -> float:
+    """Return the share of the peak learning rate: linear warm-up, then cosine to zero over full training."""
+    if progress < WARM_UP:
+        return (progress + 1e-3) / (WARM_UP + 1e-3)
+    return 0.5 * (1.0 + math.cos(math.pi * (progress - WARM_UP) / (1.0 - WARM_UP)))
+
+
+class AdamW:
+    """AdamW (Loshchilov, Hutter 2019) on the parameters (K, P) of K networks, a learning rate for each."""
+
+    def __init__(self, states: Sequence[State], rates: Tensor, weight_decay: float) -> None:
+        """Collect the states; all have done the same number of steps."""
+        self.parameters = torch.stack([state.parameters for state in states]).to(rates.device).requires_grad_()
+        self.momentum = torch.stack([state.momentum for state in states]).to(rates.device)
+        self.variance = torch.stack([state.variance for state in states]).to(rates.device)
+        self.count = states[0].step
+        self.rates = rates.view(-1, 1)
+        self.weight_decay = weight_decay
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor, share: float) -> None:
+        """Go one step down gradients (K, P), at a share of the peak learning rates."""
+        self.count += 1
+        self.momentum.lerp_(gradient, 1.0 - BETAS[0])
+        self.variance.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1.0 - BETAS[1])
+        size = (self.variance / (1.0 - BETAS[1] ** self.count)).sqrt_().add_(EPSILON)
+        lr = self.rates * share
+        self.parameters.mul_(1.0 - lr * self.weight_decay)
+        self.parameters.sub_(lr / (1.0 - BETAS[0] ** self.count) * (self.momentum / size))
+
+    def state(self, k: int, buffers: dict[str, Tensor]) -> State:
+        """Return where network k stands, on the CPU."""
+        kept = (self.parameters.detach(), self.momentum, self.variance)
+        flat, momentum, variance = (tensor[k].cpu().clone() for tensor in kept)
+        own = {name: tensor[k].cpu().clone() for name, tensor in buffers.items()}
+        return State(flat, momentum, variance, own, self.count)
+
+
+def _together(states: Sequence[State], device: torch.device) -> dict[str, Tensor]:
+    return {name: torch.stack([s.buffers[name] for s in states]).to(device) for name in states[0].buffers}
+
+
+def advance(
+    task: Task, stack: Stack, runs: Sequence[Run], states: Sequence[State | None], start: int, stop: int
+) -> list[Outcome]:
+    """Train K networks from one fidelity to another and score them on the validation split.
+
+    Args:
+        task: the task, its data on the device to train on.
+        stack: makes one batched loss (K, B, C), (K, B) -> (K,) of K losses.
+        runs: K >= 1 runs.
+        states: where each stands; None for fresh ones, which start at 0.
+        start: fidelity done, in sixteenths of the task's steps.
+        stop: fidelity to reach, in sixteenths.
+
+    Returns:
+        One outcome each; a network whose weights are not finite has failed, and only that one.
+    """
+    here = [initial(task, run.seed) if state is None else state for run, state in zip(runs, states, strict=True)]
+    device = task.train.targets.device
+    batched, loss = Batched(task), stack([run.loss for run in runs]).to(device)
+    optimizer = AdamW(
+        here, torch.tensor([run.lr * task.learning_rate for run in runs], device=device), task.weight_decay
+    )
+    buffers = _together(here, device)
+    for step in range(task.steps * start // SIXTEENTHS, task.steps * stop // SIXTEENTHS):
+        _train_step(task, runs, (batched, loss, optimizer), buffers, step)
+        if len(runs) == 1 and step % 32 == 0 and not bool(optimizer.parameters.isfinite().all()):
+            break
+    return _outcomes(task, batched, optimizer, buffers)
+
+
+def _train_step(
+    task: Task,
+    runs: Sequence[Run],
+    parts: tuple[Batched, nn.Module, AdamW],
+    buffers: dict[str, Tensor],
+    step: int,
+) -> None:
+    batched, loss, optimizer = parts
+    progress = step / task.steps
+    set_progress: Callable[[float], None] | None = getattr(loss, "set_progress", None)
+    if set_progress is not None:
+        set_progress(progress)
+    inputs, targets = _batch(task, runs, step)
+    losses = loss(batched.logits(optimizer.parameters, buffers, inputs, training=True), targets)
+    (gradient,) = torch.autograd.grad(losses.sum(), optimizer.parameters)
+    optimizer.step(gradient, rate(progress))
+
+
+def _outcomes(task: Task, batched: Batched, optimizer: AdamW, buffers: dict[str, Tensor]) -> list[Outcome]:
+    scores = _scores(batched, optimizer.parameters.detach(), buffers, task.validation, per_sample=False)
+    finite = optimizer.parameters.isfinite().all(1).tolist()
+    result: list[Outcome] = []
+    for k, fine in enumerate(finite):
+        if not (fine and math.isfinite(scores[k].nll)):
+            result.append(Outcome(None, None, f"diverged: weights are not finite after {optimizer.count} steps"))
+            continue
+        result.append(Outcome(optimizer.state(k, buffers), scores[k]))
+    return result
+
+
+@torch.inference_mode()
+def _scores(
+    batched: Batched, flat: Tensor, buffers: dict[str, Tensor], split: Split, *, per_sample: bool
+) -> list[Score]:
+    parts = [
+        batched.logits(flat, buffers, x.expand(len(flat), *x.shape), training=False).cpu()
+        for x in split.inputs.split(EVALUATED)
+    ]
+    return [score(logits, split.targets, per_sample=per_sample) for logits in torch.cat(parts, dim=1)]
+
+
+def evaluate(task: Task, states: Sequence[State], split: str) -> list[Outcome]:
+    """Score trained networks on a split, "validation" or "heldout", with what is right sample by sample."""
+    device = task.train.targets.device
+    flat = torch.stack([state.parameters for state in states]).to(device)
+    scores = _scores(Batched(task), flat, _together(states, device), getattr(task, split), per_sample=True)
+    return [Outcome(state, found) for state, found in zip(states, scores, strict=True)]

@@ -1,0 +1,203 @@
+"""The trainer: many runs over all cores or the device, the same results however they are spread."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import torch
+
+from lossml.errors import UsageError
+from lossml.proxy.pool import Handler, Lost, Pool
+from lossml.proxy.task import Split, Task
+from lossml.proxy.tasks import TaskSpec, load_task
+from lossml.proxy.train import Outcome, Run, Stack, State, advance, evaluate
+
+TIME_LIMIT = 600.0  # seconds for one group of runs
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a search needs to know of a task.
+
+    Attributes:
+        name: of the task.
+        classes: number of classes.
+        prior: share of each class in the training split.
+        steps: optimizer steps of full training.
+        group: networks trained as one batch.
+        sizes: samples in the training, validation and held-out split.
+        parameters: weights of the network.
+    """
+
+    name: str
+    classes: int
+    prior: tuple[float, ...]
+    steps: int
+    group: int
+    sizes: tuple[int, int, int]
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Setup:
+    spec: TaskSpec
+    stack: Stack
+    device: str
+    own_process: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Advance:
+    runs: tuple[Run, ...]
+    states: tuple[State | None, ...]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Evaluate:
+    states: tuple[State, ...]
+    split: str
+
+
+Job = _Advance | _Evaluate | Literal["facts"]
+
+
+def _on(task: Task, device: str) -> Task:
+    parts = {
+        name: Split(split.inputs.to(device), split.targets.to(device))
+        for name in ("train", "validation", "heldout")
+        if (split := getattr(task, name))
+    }
+    return replace(task, **parts)
+
+
+def _facts(task: Task) -> Facts:
+    sizes = (len(task.train), len(task.validation), len(task.heldout))
+    weights = sum(parameter.numel() for parameter in task.network().parameters())
+    return Facts(task.name, task.classes, task.prior, task.steps, task.group, sizes, weights)
+
+
+def _handler(setup: _Setup) -> Handler:
+    """Load the task and return what answers jobs; runs in each worker."""
+    if setup.own_process and setup.device == "cpu":
+        torch.set_num_threads(1)
+    task = _on(load_task(setup.spec), setup.device)
+
+    def handle(job: Job) -> object:
+        if isinstance(job, _Advance):
+            return advance(task, setup.stack, job.runs, job.states, job.start, job.stop)
+        if isinstance(job, _Evaluate):
+            return evaluate(task, job.states, job.split)
+        return _facts(task)
+
+    return handle
+
+
+class _Here:
+    """Answers jobs in this process; what crashes it crashes the search."""
+
+    def __init__(self, setup: _Setup) -> None:
+        self._handle = _handler(setup)
+
+    def map(self, jobs: Sequence[Job]) -> list[Any]:
+        return [self._handle(job) for job in jobs]
+
+    def close(self) -> None:
+        pass
+
+
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def chosen_device(device: str) -> str:
+    """Resolve "auto"; a UsageError for a device that is not there."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {device!r} cannot be used here; give cpu, or leave --device out") from error
+    return device
+
+
+class Trainer:
+    """Trains and scores runs; use it in a `with` statement.
+
+    Args:
+        spec: the task.
+        stack: makes one batched loss of many; picklable.
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+        workers: processes; None for one per core on a CPU and one on a GPU, 0 for this process.
+        time_limit: seconds that a group of runs may take from one fidelity to the next.
+    """
+
+    def __init__(
+        self,
+        spec: TaskSpec,
+        stack: Stack,
+        *,
+        device: str = "auto",
+        workers: int | None = None,
+        time_limit: float = TIME_LIMIT,
+    ) -> None:
+        """Start the workers and load the task in each."""
+        self.device = chosen_device(device)
+        self.workers = (cores() if self.device == "cpu" else 1) if workers is None else workers
+        setup = _Setup(spec, stack, self.device, own_process=self.workers > 0)
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads must not spin beside other workers
+        self._pool = Pool(_handler, setup, self.workers, time_limit) if self.workers else _Here(setup)
+        self.facts: Facts = self._pool.map(["facts"])[0]
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the workers."""
+        self._pool.close()
+
+    def advance(self, runs: Sequence[Run], states: Sequence[State | None], start: int, stop: int) -> list[Outcome]:
+        """Train runs from fidelity `start` to `stop`, in sixteenths; see `train.advance`.
+
+        The groups that train together follow from the order of the runs alone, never from the
+        number of workers, so that results do not depend on it.
+        """
+        size = self.facts.group
+        jobs = [
+            _Advance(tuple(runs[k : k + size]), tuple(states[k : k + size]), start, stop)
+            for k in range(0, len(runs), size)
+        ]
+        return self._gather(jobs)
+
+    def evaluate(self, states: Sequence[State], split: str) -> list[Outcome]:
+        """Score trained networks on "validation" or "heldout", with what is right sample by sample."""
+        size = self.facts.group
+        return self._gather([_Evaluate(tuple(states[k : k + size]), split) for k in range(0, len(states), size)])
+
+    def _gather(self, jobs: Sequence[_Advance | _Evaluate]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for job, result in zip(jobs, self._pool.map(jobs), strict=True):
+            outcomes += self._singly(job) if isinstance(result, Lost) else result
+        return outcomes
+
+    def _singly(self, job: _Advance | _Evaluate) -> list[Outcome]:
+        """Try each run of a lost job alone, so that one bad candidate does not take others with it."""
+        results = self._pool.map(_alone(job))
+        return [Outcome(None, None, r.reason) if isinstance(r, Lost) else r[0] for r in results]
+
+
+def _alone(job: _Advance | _Evaluate) -> list[Job]:
+    if isinstance(job, _Evaluate):
+        return [_Evaluate((state,), job.split) for state in job.states]
+    pairs = zip(job.runs, job.states, strict=True)
+    return [_Advance((run,), (state,), job.start, job.stop) for run, state in pairs]
