@@ -30,6 +30,7 @@ _RUNTIME: Sequence[Callable[..., object]] = (
     runtime.one_hot,
     runtime.read_target,
     runtime.log_one_minus_softmax,
+    runtime.nonzero,
     runtime.weighted_sum,
     runtime.weighted_mean,
     runtime.sample_weight,

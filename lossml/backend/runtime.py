@@ -45,6 +45,15 @@ def log_one_minus_softmax(logits: Tensor) -> Tensor:
     return torch.where(is_top, others - logits.logsumexp(CLASS, keepdim=True), torch.log1p(-below.exp()))
 
 
+def nonzero(value: Tensor) -> Tensor:
+    """Replace exact zeros by the smallest normal number.
+
+    Where a base or radicand must be positive, zero is an underflow; its infinite slope times the
+    softmax's zero would be NaN, where the true gradient is zero. A plain number stays as it is.
+    """
+    return torch.where(value == 0, torch.finfo(value.dtype).tiny, value) if isinstance(value, Tensor) else value
+
+
 def weighted_sum(value: Tensor, weight: Tensor | None, dim: int | tuple[int, ...]) -> Tensor:
     """Sum over an axis, keeping it with length 1; weight None counts everything once."""
     return (value if weight is None else value * weight).sum(dim, keepdim=True)

@@ -164,3 +164,11 @@ def test_gradcheck():
     text = "max_C(p)*0.1 + sum_C((p-y)^2) + mean_B(sum_X(log(1-p)*y))^2*0.1 + abs(tanh(z)) + rsqrt1p(z) + logabs(p)*y"
     logits, target = batch((3, 4, 2))
     assert torch.autograd.gradcheck(lambda x: ProgramLoss(text)(x, target), logits)
+
+
+@pytest.mark.parametrize("text", ["(1 - p^0.7)*y", "(1 - sum_C(y*p)^0.3)/0.3", "-y*sqrt(p)"])
+def test_a_power_of_an_underflown_probability_has_a_gradient(text):
+    """Where p rounds to zero, p^q gives the gradient zero that it has, not NaN."""
+    logits = torch.tensor([[200.0, -200.0, 0.0]], requires_grad=True)
+    found = gradient(ProgramLoss(text)(logits, torch.tensor([1])), logits)
+    assert torch.equal(found, torch.zeros(1, 3))
