@@ -33,7 +33,7 @@ class EvolutionaryProposer:
 
     Attributes:
         grammar: what may be generated.
-        seeds: (name, program) pairs, each proposed once at the start.
+        seeds: (name, program) pairs, proposed first as long as the history is shorter than they are.
         start: how many finished trials there must be before programs are varied.
         population: only so many of the youngest parents breed, and the elite: old luck retires.
         elite: how many of the best ever stay parents.
@@ -57,14 +57,15 @@ class EvolutionaryProposer:
         """Suggest up to `count` programs; see `Proposer`."""
         pool = self._pool(history)
         breeding = len(history) >= self.start and bool(pool)
-        seeds = [Proposal(program, f"seed:{name}") for name, program in self.seeds]
+        seeds = self.seeds if len(history) < len(self.seeds) else ()
+        first = [Proposal(program, f"seed:{name}") for name, program in seeds]
 
         def make() -> Proposal | None:
             if not breeding or rng.random() < self.immigrants:
                 return Proposal(generate(rng, self.grammar), "random")
             return self._child(rng, pool)
 
-        return distinct((parent.program for parent in history), seeds, make, count)
+        return distinct((parent.program for parent in history), first, make, count)
 
     def _pool(self, history: Sequence[Parent]) -> list[Parent]:
         living = [parent for parent in history if parent.scores]
