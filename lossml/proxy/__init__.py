@@ -4,7 +4,7 @@ from lossml.proxy.data import DataStatus, datasets_status
 from lossml.proxy.metrics import Score
 from lossml.proxy.task import Split, Task
 from lossml.proxy.tasks import TaskSpec, load_task, task_names
-from lossml.proxy.train import Outcome, Run
+from lossml.proxy.train import Outcome, Run, Weights
 from lossml.proxy.trainer import Facts, Trainer
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Task",
     "TaskSpec",
     "Trainer",
+    "Weights",
     "datasets_status",
     "load_task",
     "task_names",

@@ -42,7 +42,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class State:
+class Weights:
     """A network in training: parameters, AdamW's two moments (P,), buffers, steps done."""
 
     parameters: Tensor
@@ -56,7 +56,7 @@ class State:
 class Outcome:
     """What became of a run: a state and a score, or the reason why not."""
 
-    state: State | None
+    state: Weights | None
     score: Score | None
     failure: str | None = None
 
@@ -69,14 +69,14 @@ def _mixed(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def initial(task: Task, seed: int) -> State:
+def initial(task: Task, seed: int) -> Weights:
     """Build a network's first state; the same for every loss of a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = task.network()
     flat = torch.cat([p.detach().reshape(-1).float() for p in network.parameters()])
     buffers = {name: buffer.detach().clone() for name, buffer in network.named_buffers()}
-    return State(flat, torch.zeros_like(flat), torch.zeros_like(flat), buffers, 0)
+    return Weights(flat, torch.zeros_like(flat), torch.zeros_like(flat), buffers, 0)
 
 
 class Batched:
@@ -144,7 +144,7 @@ def rate(progress: float) -> float:
 class AdamW:
     """AdamW (Loshchilov, Hutter 2019) on the parameters (K, P) of K networks, a learning rate for each."""
 
-    def __init__(self, states: Sequence[State], rates: Tensor, weight_decay: float) -> None:
+    def __init__(self, states: Sequence[Weights], rates: Tensor, weight_decay: float) -> None:
         """Collect the states; all have done the same number of steps."""
         self.parameters = torch.stack([state.parameters for state in states]).to(rates.device).requires_grad_()
         self.momentum = torch.stack([state.momentum for state in states]).to(rates.device)
@@ -164,20 +164,20 @@ class AdamW:
         self.parameters.mul_(1.0 - lr * self.weight_decay)
         self.parameters.sub_(lr / (1.0 - BETAS[0] ** self.count) * (self.momentum / size))
 
-    def state(self, k: int, buffers: dict[str, Tensor]) -> State:
+    def state(self, k: int, buffers: dict[str, Tensor]) -> Weights:
         """Return where network k stands, on the CPU."""
         kept = (self.parameters.detach(), self.momentum, self.variance)
         flat, momentum, variance = (tensor[k].cpu().clone() for tensor in kept)
         own = {name: tensor[k].cpu().clone() for name, tensor in buffers.items()}
-        return State(flat, momentum, variance, own, self.count)
+        return Weights(flat, momentum, variance, own, self.count)
 
 
-def _together(states: Sequence[State], device: torch.device) -> dict[str, Tensor]:
+def _together(states: Sequence[Weights], device: torch.device) -> dict[str, Tensor]:
     return {name: torch.stack([s.buffers[name] for s in states]).to(device) for name in states[0].buffers}
 
 
 def advance(
-    task: Task, stack: Stack, runs: Sequence[Run], states: Sequence[State | None], start: int, stop: int
+    task: Task, stack: Stack, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int
 ) -> list[Outcome]:
     """Train K networks from one fidelity to another and score them on the validation split.
 
@@ -247,7 +247,7 @@ def _scores(
     return [score(logits, split.targets, per_sample=per_sample) for logits in torch.cat(parts, dim=1)]
 
 
-def evaluate(task: Task, states: Sequence[State], split: str) -> list[Outcome]:
+def evaluate(task: Task, states: Sequence[Weights], split: str) -> list[Outcome]:
     """Score trained networks on a split, "validation" or "heldout", with what is right sample by sample."""
     device = task.train.targets.device
     flat = torch.stack([state.parameters for state in states]).to(device)

@@ -13,7 +13,7 @@ from lossml.errors import UsageError
 from lossml.proxy.pool import Handler, Lost, Pool
 from lossml.proxy.task import Split, Task
 from lossml.proxy.tasks import TaskSpec, load_task
-from lossml.proxy.train import Outcome, Run, Stack, State, advance, evaluate
+from lossml.proxy.train import Outcome, Run, Stack, Weights, advance, evaluate
 
 TIME_LIMIT = 600.0  # seconds for one group of runs
 
@@ -52,14 +52,14 @@ class _Setup:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Advance:
     runs: tuple[Run, ...]
-    states: tuple[State | None, ...]
+    states: tuple[Weights | None, ...]
     start: int
     stop: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Evaluate:
-    states: tuple[State, ...]
+    states: tuple[Weights, ...]
     split: str
 
 
@@ -166,7 +166,7 @@ class Trainer:
         """End the workers."""
         self._pool.close()
 
-    def advance(self, runs: Sequence[Run], states: Sequence[State | None], start: int, stop: int) -> list[Outcome]:
+    def advance(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> list[Outcome]:
         """Train runs from fidelity `start` to `stop`, in sixteenths; see `train.advance`.
 
         The groups that train together follow from the order of the runs alone, never from the
@@ -179,7 +179,7 @@ class Trainer:
         ]
         return self._gather(jobs)
 
-    def evaluate(self, states: Sequence[State], split: str) -> list[Outcome]:
+    def evaluate(self, states: Sequence[Weights], split: str) -> list[Outcome]:
         """Score trained networks on "validation" or "heldout", with what is right sample by sample."""
         size = self.facts.group
         return self._gather([_Evaluate(tuple(states[k : k + size]), split) for k in range(0, len(states), size)])

@@ -1,0 +1,1 @@
+"""The search: recipe, history, the loop, the pruner, confirmation and its statistics."""

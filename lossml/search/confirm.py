@@ -1,0 +1,147 @@
+"""Confirmation: the best of a search against tuned baselines, and what may be said of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lossml import zoo
+from lossml.program import parse
+from lossml.proxy import Trainer
+from lossml.search import folder as folders
+from lossml.search.compare import Comparison, Contender, Design, Row, Store, compare, contenders
+from lossml.search.events import Listener
+from lossml.search.recipe import Recipe
+from lossml.search.records import RUNGS, Metrics, State, Trial, as_json
+
+PERCENT = ("accuracy", "balanced_accuracy", "ece")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a search may claim.
+
+    Attributes:
+        sentence: the claim, in words.
+        winner: row of the best candidate; None where nothing could be confirmed.
+        comparison: all results.
+    """
+
+    sentence: str
+    winner: Row | None
+    comparison: Comparison
+
+
+def finalists(trials: Sequence[Trial], objective: str, count: int) -> list[Trial]:
+    """Return the best trials of those that reached the top rung, best first, shorter ones at a tie."""
+    complete = [t for t in trials if t.state is State.COMPLETE and len(t.metrics) == len(RUNGS)]
+    return sorted(complete, key=lambda t: (-t.scores(objective)[-1], len(t.program), t.number))[:count]
+
+
+def confirm(recipe: Recipe, run: Path, trainer: Trainer, trials: Sequence[Trial], listener: Listener) -> Verdict:
+    """Confirm the best trials of a search and write the verdict into its folder.
+
+    Args:
+        recipe: of the search.
+        run: its folder.
+        trainer: trains and scores.
+        trials: of the search.
+        listener: hears how far it is.
+
+    Raises:
+        LossMLError: where the first baseline cannot be trained.
+    """
+    chosen = finalists(trials, recipe.objective, recipe.candidates)
+    losses = _field(recipe, chosen, trainer.facts.classes)
+    design = Design(recipe.confirm_seeds, recipe.learning_rates, recipe.objective, recipe.alpha, recipe.seed)
+    comparison = compare(trainer, losses, design, Store(run / folders.JOURNAL), listener)
+    verdict = judged(comparison)
+    folders.write_atomically(run / folders.VERDICT, json.dumps(as_json(verdict), indent=2) + "\n")
+    return verdict
+
+
+def _field(recipe: Recipe, chosen: Sequence[Trial], classes: int) -> list[Contender]:
+    """Lay out baselines and candidates; a candidate that is a baseline takes its place, not a second one."""
+    baselines = contenders([(name, zoo.program_of(name), -1) for name in recipe.baselines], classes)
+    found = contenders([(f"#{t.number}", parse(t.program), t.number) for t in chosen], classes)
+    for one in found:
+        twin = next((k for k, base in enumerate(baselines) if one.known and one.known == base.known), None)
+        if twin is None:
+            baselines.append(one)
+        else:
+            base = baselines[twin]
+            baselines[twin] = Contender(base.label, base.program, base.scale, one.trial, base.known)
+    return baselines
+
+
+def judged(comparison: Comparison) -> Verdict:
+    """Say what a comparison allows to be said."""
+    rows = [row for row in comparison.rows if row.contender.trial >= 0 and row.verdict != "failed"]
+    if not rows:
+        return Verdict("Nothing was confirmed: no candidate reached the top rung.", None, comparison)
+    sign = 1.0 if comparison.design.objective in {"accuracy", "balanced_accuracy"} else -1.0
+    winner = max(rows, key=lambda row: sign * row.mean)
+    return Verdict(_sentence(winner, comparison), winner, comparison)
+
+
+def _sentence(winner: Row, comparison: Comparison) -> str:
+    design, reference = comparison.design, comparison.rows[0].contender.label
+    name = f"trial {winner.contender.trial}"
+    same = f", which is {winner.contender.known} up to scale," if winner.contender.known else ""
+    if winner.difference is None:
+        return f"No difference found: the best loss, {name}, is {reference} itself up to scale."
+    interval = f"{points(winner.difference, design)} [{points(winner.low, design)}, {points(winner.high, design)}]"
+    measured = f"{interval} of held-out {design.objective} against tuned {reference}, {design.seeds} seeds"
+    if winner.verdict == "no difference":
+        return f"No difference found: {name}{same} has {measured}. {_power(winner, design)}"
+    best = _best_baseline(comparison)
+    beside = "" if best is None or best.contender is winner.contender else f" {_beside(winner, best, design)}"
+    return f"{winner.verdict.capitalize()}: {name}{same} has {measured}, p = {winner.p:.2g}.{beside}"
+
+
+def points(value: float, design: Design) -> str:
+    """Write a difference: points for shares, nats for the likelihood."""
+    return f"{100 * value:+.2f} points" if design.objective in PERCENT else f"{-value:+.4f} nats"
+
+
+def _power(row: Row, design: Design) -> str:
+    seen = f"This design sees differences from {points(row.detectable, design).lstrip('+')} on"
+    if row.needed:
+        return f"{seen}; {row.needed} seeds would be needed for one of the size observed."
+    return f"{seen}; for one of the size observed the held-out split is too small, whatever the number of seeds."
+
+
+def _best_baseline(comparison: Comparison) -> Row | None:
+    sign = 1.0 if comparison.design.objective in {"accuracy", "balanced_accuracy"} else -1.0
+    rows = [row for row in comparison.rows if row.contender.trial < 0 and row.verdict != "failed"]
+    return max(rows, key=lambda row: sign * row.mean) if rows else None
+
+
+def _beside(winner: Row, best: Row, design: Design) -> str:
+    gap = winner.mean - best.mean
+    return f"The best baseline is {best.contender.label}; the winner stands {points(gap, design)} from it."
+
+
+def read_verdict(run: Path) -> Verdict | None:
+    """Read a run's verdict; None where it has none yet."""
+    path = run / folders.VERDICT
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text())
+    comparison = _comparison(found["comparison"])
+    return Verdict(found["sentence"], _row(found["winner"]) if found["winner"] else None, comparison)
+
+
+def _comparison(found: Mapping[str, Any]) -> Comparison:
+    design: dict[str, Any] = {**found["design"], "learning_rates": tuple(found["design"]["learning_rates"])}
+    rows = tuple(_row(row) for row in found["rows"])
+    return Comparison(rows, Design(**design), found["samples"], found["noise"])
+
+
+def _row(found: Mapping[str, Any]) -> Row:
+    typed: dict[str, Any] = {
+        "contender": Contender(**found["contender"]),
+        "metrics": tuple(Metrics(**m) for m in found["metrics"]),
+    }
+    return Row(**{**found, **typed})

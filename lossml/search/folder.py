@@ -1,0 +1,102 @@
+"""The folder of a run: recipe, provenance, journal, verdict. Files are written beside and renamed."""
+
+import json
+import os
+import platform
+import re
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+from lossml.errors import RunError
+from lossml.search.recipe import Recipe, read_toml
+
+RECIPE, RUN, JOURNAL, VERDICT = "recipe.toml", "run.json", "journal.log", "verdict.json"
+ROOT = "runs"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it, so that no kill leaves half of it.
+
+    Raises:
+        RunError: where it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}; choose another place") from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).chmod(0o644)
+        Path(beside).replace(path)
+    except OSError as error:
+        Path(beside).unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {error.strerror}; choose another place") from error
+
+
+def create(recipe: Recipe, name: str | None = None, root: str = ROOT) -> Path:
+    """Make a run's folder with its recipe in it.
+
+    Args:
+        recipe: what the run is to do.
+        name: of the folder; None for the data set, the seed and, where taken, a number.
+        root: where runs lie.
+
+    Raises:
+        RunError: where a folder of the name given is there already, or cannot be made.
+    """
+    base = name or f"{re.sub(r'[^A-Za-z0-9.]+', '-', recipe.dataset).strip('-')}-seed{recipe.seed}"
+    folder = Path(root) / base
+    number = 2
+    while folder.exists():
+        if name:
+            raise RunError(f"{folder} is there already; go on with --resume {folder}, or choose another --name")
+        folder = Path(root) / f"{base}-{number}"
+        number += 1
+    write_atomically(folder / RECIPE, recipe.to_toml())
+    return folder
+
+
+def provenance(folder: Path, **facts: object) -> None:
+    """Write when, with what and where a run started; kept when it is resumed."""
+    if (folder / RUN).exists():
+        return
+    found = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {name: version(name) for name in ("lossml", "torch", "torchvision", "optuna", "numpy")},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        **facts,
+    }
+    write_atomically(folder / RUN, json.dumps(found, indent=2) + "\n")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {os.cpu_count()} cores" if names else platform.processor()
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Read a run's recipe; a RunError where the folder is no run."""
+    if not (folder / RECIPE).is_file():
+        raise RunError(f"{folder} is no run: it has no {RECIPE}; `lossml search --dataset digits` makes one")
+    return Recipe(**cast("dict[str, Any]", read_toml(folder / RECIPE)))
+
+
+def latest(root: str = ROOT) -> Path:
+    """Return the run that was worked on last; a RunError where there is none."""
+    runs = [path.parent for path in Path(root).glob(f"*/{RECIPE}")]
+    if not runs:
+        raise RunError(f"there is no run in {Path(root).resolve()}; `lossml search --dataset digits` makes one")
+    return max(runs, key=lambda run: ((run / JOURNAL if (run / JOURNAL).exists() else run).stat().st_mtime, run.name))

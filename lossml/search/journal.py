@@ -1,0 +1,109 @@
+"""The journal: an Optuna study in an append-only file, one line a fact.
+
+A line is either whole or not there. A cohort's results are one line, so that they are known
+together; the study's trials are then added from it, each one line again. Whatever is killed, the
+next start adds what is missing, and no trial is trained or added twice.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from lossml.search.pruning import STUDY
+from lossml.search.records import RUNGS, Cohort, Metrics, State, Trial, as_json
+
+COHORT = "cohort:"
+OBJECTIVE = "objective"
+_STATES = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
+
+
+def _mend(path: Path) -> None:
+    """Cut off a last line that a kill left unfinished; every line before it is whole."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        content = file.read()
+        end = content.rfind(b"\n") + 1
+        if end < len(content):
+            file.truncate(end)
+
+
+def open_study(path: Path, name: str) -> optuna.Study:
+    """Open or create a study in a journal file, mending the file's end."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    _mend(path)
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+
+
+class Journal:
+    """The cohorts and trials of a search in a journal file; a leaf, one writer at a time.
+
+    Args:
+        path: of the journal file.
+        objective: what the trials' values are.
+    """
+
+    def __init__(self, path: Path, objective: str) -> None:
+        """Open or create the study and add the trials that a kill left out."""
+        self._study = open_study(path, STUDY)
+        self._objective = objective
+        self._study.set_user_attr(OBJECTIVE, objective)
+        for _, trials in self.cohorts():
+            self._add(trials)
+
+    def cohorts(self) -> list[tuple[Cohort, tuple[Trial, ...]]]:
+        """Return the recorded cohorts with their trials, in order."""
+        return cohorts_of(self._study)
+
+    def record(self, cohort: Cohort, trials: Sequence[Trial]) -> None:
+        """Write a cohort's results in one line, then add its trials to the study."""
+        value = json.dumps({"cohort": as_json(cohort), "trials": as_json(tuple(trials))})
+        self._study.set_user_attr(f"{COHORT}{cohort.start}", value)
+        self._add(trials)
+
+    def _add(self, trials: Sequence[Trial]) -> None:
+        there = len(self._study.get_trials(deepcopy=False))
+        for trial in trials:
+            if trial.number >= there:
+                self._study.add_trial(_frozen(trial, self._objective))
+
+
+def cohorts_of(study: optuna.Study) -> list[tuple[Cohort, tuple[Trial, ...]]]:
+    """Read the recorded cohorts of a study with their trials, in order."""
+    stored = (json.loads(v) for k, v in study.user_attrs.items() if k.startswith(COHORT))
+    return sorted((_cohort(value) for value in stored), key=lambda pair: pair[0].start)
+
+
+def _cohort(value: Mapping[str, Any]) -> tuple[Cohort, tuple[Trial, ...]]:
+    found = value["cohort"]
+    first, second = found["seconds"]
+    cohort = Cohort(found["start"], found["size"], found["rejections"], (first, second))
+    return cohort, tuple(_trial(row) for row in value["trials"])
+
+
+def _trial(row: Mapping[str, Any]) -> Trial:
+    typed: dict[str, Any] = {
+        "parents": tuple(row["parents"]),
+        "keys": tuple(row["keys"]),
+        "metrics": tuple(Metrics(**one) for one in row["metrics"]),
+        "state": State(row["state"]),
+    }
+    return Trial(**{**row, **typed})
+
+
+def _frozen(trial: Trial, objective: str) -> FrozenTrial:
+    attributes = {key: value for key, value in as_json(trial).items() if key not in {"number", "state"}}
+    scores = trial.scores(objective)
+    return create_trial(
+        state=_STATES[trial.state],
+        value=scores[-1] if scores and trial.state is not State.FAILED else None,
+        intermediate_values=dict(zip(RUNGS, scores, strict=False)),
+        user_attrs=attributes,
+    )

@@ -1,0 +1,144 @@
+"""The search: cohorts of proposals, trained rung by rung, told to the journal."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+
+import torch
+
+from lossml.backend import ProgramLoss
+from lossml.evolve import Parent
+from lossml.program import Node, parse, show
+from lossml.proxy import Outcome, Run, Score, Trainer, Weights
+from lossml.search import folder as folders
+from lossml.search.events import CohortFinished, Listener, Proposed, RungStarted
+from lossml.search.journal import Journal
+from lossml.search.propose import Accepted, Plan, fill, make_proposer
+from lossml.search.pruning import Fate, Measure, Measured, make_pruner, make_shadow, run_cohort
+from lossml.search.recipe import Recipe
+from lossml.search.records import RUNGS, Cohort, Metrics, Trial
+
+
+def metrics_of(score: Score) -> Metrics:
+    """Keep a score's numbers."""
+    return Metrics(score.accuracy, score.balanced_accuracy, score.nll, score.ece)
+
+
+def measured(outcome: Outcome) -> Measured:
+    """Return an outcome's metrics, or why it has none."""
+    if outcome.score is None:
+        return outcome.failure or "gave no result"
+    return metrics_of(outcome.score)
+
+
+def loss_of(program: Node, scale: float, prior: Sequence[float]) -> ProgramLoss:
+    """Build the loss that a trial trains with."""
+    return ProgramLoss(program, scale=scale, prior=torch.tensor(prior))
+
+
+def _parents(trials: Sequence[Trial], objective: str) -> list[Parent]:
+    return [Parent(parse(t.program), t.number, t.scores(objective)) for t in trials]
+
+
+def _trained(trainer: Trainer, runs: Sequence[Run], listener: Listener) -> Measure:
+    """Return what measures members of a cohort by training them on from where they stand."""
+    states: list[Weights | None] = [None] * len(runs)
+
+    def measure(members: Sequence[int], place: int) -> list[Measured]:
+        listener(RungStarted(RUNGS[place], len(members)))
+        start = RUNGS[place - 1] if place else 0
+        found = trainer.advance([runs[k] for k in members], [states[k] for k in members], start, RUNGS[place])
+        for k, outcome in zip(members, found, strict=True):
+            states[k] = outcome.state
+        return [measured(outcome) for outcome in found]
+
+    return measure
+
+
+def _stored(trials: Sequence[Trial]) -> Measure:
+    """Return what measures members of a recorded cohort by looking them up."""
+
+    def measure(members: Sequence[int], place: int) -> list[Measured]:
+        rows = [trials[k] for k in members]
+        return [row.metrics[place] if place < len(row.metrics) else row.reason for row in rows]
+
+    return measure
+
+
+class Search:
+    """A search in progress; a leaf that owns the journal and the pruner's study.
+
+    Args:
+        recipe: what to do.
+        run: the run's folder.
+        trainer: what trains.
+        listener: hears what happens.
+    """
+
+    def __init__(self, recipe: Recipe, run: Path, trainer: Trainer, listener: Listener) -> None:
+        """Replay what the journal holds."""
+        self._recipe, self._trainer, self._listener = recipe, trainer, listener
+        self._journal = Journal(run / folders.JOURNAL, recipe.objective)
+        self._proposer = make_proposer(recipe)
+        self._shadow = make_shadow(make_pruner(recipe.pruner, recipe.cohort))
+        self._told: list[Trial] = []
+        for cohort, trials in self._journal.cohorts():
+            run_cohort(self._shadow, cohort.size, recipe.objective, _stored(trials))
+            self._finish(trials, replayed=True)
+
+    def run(self, deadline: float) -> None:
+        """Search until the budget is spent or the deadline (monotonic seconds) has passed."""
+        while len(self._told) < self._recipe.budget and monotonic() < deadline:
+            self._one_cohort(min(self._recipe.cohort, self._recipe.budget - len(self._told)))
+
+    def _one_cohort(self, size: int) -> None:
+        began, start = monotonic(), len(self._told)
+        plan = self._plan(size)
+        numbers = tuple(range(start, start + len(plan.accepted)))
+        self._listener(Proposed(numbers, plan.rejections))
+        planned = monotonic()
+        fates = run_cohort(self._shadow, len(numbers), self._recipe.objective, self._training(plan))
+        cohort = Cohort(start, len(numbers), plan.rejections, (planned - began, monotonic() - planned))
+        trials = [_trial(*row) for row in zip(numbers, plan.accepted, fates, strict=True)]
+        self._journal.record(cohort, trials)
+        self._finish(trials, replayed=False)
+
+    def _plan(self, size: int) -> Plan:
+        known = [key for trial in self._told for key in trial.keys]
+        rng = random.Random(f"{self._recipe.seed}/{len(self._told)}")  # noqa: S311 - reproducible, nothing secret
+        history = _parents(self._told, self._recipe.objective)
+        return fill(self._proposer, rng, history, known, self._trainer.facts.classes, size)
+
+    def _training(self, plan: Plan) -> Measure:
+        prior = self._trainer.facts.prior
+        losses = [loss_of(one.proposal.program, one.scale, prior) for one in plan.accepted]
+        return _trained(self._trainer, [Run(loss, 1.0, self._recipe.seed) for loss in losses], self._listener)
+
+    def _finish(self, trials: Sequence[Trial], *, replayed: bool) -> None:
+        self._told += trials
+        self._listener(CohortFinished(tuple(trials), len(self._told), replayed))
+
+
+def _trial(number: int, one: Accepted, fate: Fate) -> Trial:
+    proposal = one.proposal
+    return Trial(
+        number,
+        show(proposal.program),
+        proposal.operator,
+        proposal.parents,
+        one.scale,
+        one.fingerprint.keys,
+        fate.state,
+        fate.metrics,
+        fate.reason,
+    )
+
+
+def rejections(cohorts: Sequence[Cohort]) -> dict[str, int]:
+    """Add up the rejections by reason."""
+    total: Counter[str] = Counter()
+    for cohort in cohorts:
+        total.update(cohort.rejections)
+    return dict(sorted(total.items(), key=lambda row: -row[1]))

@@ -1,0 +1,120 @@
+"""Filling a cohort: proposals, screened in batches, until enough are worth training."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lossml import zoo
+from lossml.backend import Fingerprint, Rejection, gradient_scale, make_probe, screen
+from lossml.backend.load import read_program
+from lossml.errors import LossMLError, RecipeError
+from lossml.evolve import EvolutionaryProposer, Parent, Proposal, Proposer, RandomProposer
+from lossml.program import Node, operations
+from lossml.program.grammar import classification_grammar
+from lossml.search.recipe import Recipe
+
+LARGEST = 1_000_000  # characters read of a file of seeds
+ASKED = 96  # programs screened in one call
+ROUNDS = 60  # calls before the search says that it finds nothing new
+NOTHING_NEW = "no new program passed the screens in {} proposals; widen the grammar or lower the budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A program worth training."""
+
+    proposal: Proposal
+    fingerprint: Fingerprint
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The programs of a cohort, and what was rejected on the way to them, by reason."""
+
+    accepted: tuple[Accepted, ...]
+    rejections: Mapping[str, int]
+
+
+def seed_programs(recipe: Recipe) -> tuple[tuple[str, Node], ...]:
+    """Return the named programs that a search begins with.
+
+    Raises:
+        RecipeError: where the file cannot be read; a UsageError where a line is no loss.
+    """
+    if recipe.seeds == "none":
+        return ()
+    if recipe.seeds == "zoo":
+        found = ((name, zoo.program_of(name)) for name, e in zoo.ENTRIES.items() if e.kind == "classification")
+        return tuple((name, p) for name, p in found if recipe.long_tail > 1.0 or "pi" not in operations(p))
+    return tuple((line, read_program(line)) for line in _lines(recipe.seeds))
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with Path(path).expanduser().open(encoding="utf-8") as file:
+            text = file.read(LARGEST)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"seeds is {path!r}: cannot read it ({error}); give zoo, none or a file of losses") from error
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+
+
+def make_proposer(recipe: Recipe) -> Proposer:
+    """Return the proposer that a recipe names."""
+    grammar = classification_grammar()
+    if recipe.proposer == "random":
+        return RandomProposer(grammar)
+    return EvolutionaryProposer(grammar, seeds=seed_programs(recipe))
+
+
+def fill(
+    proposer: Proposer, rng: random.Random, history: Sequence[Parent], known: Iterable[str], classes: int, size: int
+) -> Plan:
+    """Find `size` programs worth training.
+
+    Args:
+        proposer: where programs come from.
+        rng: where chance comes from.
+        history: the trials so far.
+        known: fingerprint keys of all trials so far.
+        classes: of the task.
+        size: how many are wanted.
+
+    Raises:
+        LossMLError: where nothing new is found at all.
+    """
+    met, seen = set(known), list(history)
+    accepted: list[Accepted] = []
+    rejections: Counter[str] = Counter()
+    for _ in range(ROUNDS):
+        proposals = proposer.propose(rng, seen, ASKED)
+        seen += [Parent(p.program, -1, ()) for p in proposals]  # so that none comes twice
+        _sift(proposals, met, classes, size, accepted, rejections)
+        if len(accepted) == size or not proposals:
+            break
+    if not accepted:
+        raise LossMLError(NOTHING_NEW.format(sum(rejections.values())))
+    return Plan(tuple(accepted), dict(rejections))
+
+
+def _sift(
+    proposals: Sequence[Proposal],
+    met: set[str],
+    classes: int,
+    size: int,
+    accepted: list[Accepted],
+    rejections: Counter[str],
+) -> None:
+    screened = screen([p.program for p in proposals], make_probe(classes), met)
+    scales = [float(x) for x in gradient_scale([p.program for p in proposals], classes)] if proposals else []
+    for proposal, result, scale in zip(proposals, screened, scales, strict=True):
+        if len(accepted) == size:
+            return
+        reason = result.rejection or (None if 0.0 < scale < float("inf") else Rejection.FLAT)
+        if reason is not None or result.fingerprint is None:
+            rejections[(reason or Rejection.FLAT).name] += 1
+            continue
+        met.update(result.fingerprint.keys)
+        accepted.append(Accepted(proposal, result.fingerprint, scale))

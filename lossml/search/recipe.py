@@ -1,0 +1,219 @@
+"""What a search is to do: a recipe, from defaults, a TOML file and flags, checked key by key."""
+
+import json
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+from lossml import zoo
+from lossml.errors import RecipeError
+from lossml.resources import recipe_names, recipe_path
+
+OBJECTIVES = ("accuracy", "balanced_accuracy", "nll", "ece")
+PRUNERS = ("asha", "hyperband", "median", "none")
+PROPOSERS = ("evolve", "random")
+BASELINES = ("ce", "label-smoothing", "focal", "poly1", "gce")
+MAY_CHANGE = frozenset({"budget", "time_limit", "trial_time_limit", "workers", "data_root"})
+"""Keys that a resumed search may set anew: they do not change what a trial gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A search, as plain data.
+
+    Attributes:
+        dataset: a task's name.
+        budget: how many programs are trained, pruned ones included.
+        seed: of everything random; the same seed gives the same search.
+        seeds: "zoo", "none", or a file with one loss a line: what is proposed first.
+        proposer: "evolve" or "random".
+        pruner: "asha", "hyperband", "median" or "none".
+        cohort: how many trials train side by side before the next are proposed.
+        label_noise: share of wrong training labels.
+        long_tail: imbalance ratio of the training split.
+        objective: what is optimised: accuracy, balanced_accuracy, nll or ece.
+        time_limit: seconds after which no further cohort starts; 0 for none.
+        trial_time_limit: seconds that a group of trainings may take between two rungs.
+        candidates: how many of the best are confirmed; 0 for none.
+        confirm_seeds: paired seeds of the confirmation.
+        learning_rates: multiples of the task's rate that every confirmed loss is tuned over.
+        baselines: losses the candidates are confirmed against; the first is the reference.
+        alpha: chance of calling equal losses different.
+        device: "auto", "cpu", "cuda", ...
+        workers: processes; -1 for what suits the device.
+        data_root: folder of the data sets; "" for LOSSML_DATA or a cache.
+    """
+
+    dataset: str
+    budget: int = 200
+    seed: int = 0
+    seeds: str = "zoo"
+    proposer: str = "evolve"
+    pruner: str = "asha"
+    cohort: int = 16
+    label_noise: float = 0.0
+    long_tail: float = 1.0
+    objective: str = "accuracy"
+    time_limit: float = 0.0
+    trial_time_limit: float = 600.0
+    candidates: int = 3
+    confirm_seeds: int = 5
+    learning_rates: tuple[float, ...] = (0.3, 1.0, 3.0)
+    baselines: tuple[str, ...] = BASELINES
+    alpha: float = 0.05
+    device: str = "auto"
+    workers: int = -1
+    data_root: str = ""
+
+    def to_toml(self) -> str:
+        """Write the recipe as TOML; `read_recipe` gives it back."""
+        return "".join(f"{key} = {_toml(value)}\n" for key, value in asdict(self).items())
+
+    @property
+    def maximise(self) -> bool:
+        """Whether more of the objective is better."""
+        return self.objective in {"accuracy", "balanced_accuracy"}
+
+
+Rule = tuple[Callable[[object], bool], str]
+
+
+def _whole(low: int, high: int) -> Rule:
+    return (
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high,
+        f"must be a whole number from {low} to {high}",
+    )
+
+
+def _number(low: float, high: float) -> Rule:
+    return (
+        lambda v: isinstance(v, int | float) and not isinstance(v, bool) and low <= v <= high,
+        f"must be a number from {low:g} to {high:g}",
+    )
+
+
+def _one_of(names: tuple[str, ...]) -> Rule:
+    return (lambda v: v in names, f"must be one of {', '.join(names)}")
+
+
+def _several(rule: Rule, what: str) -> Rule:
+    def holds(value: object) -> bool:
+        items = _items(value)
+        return bool(items) and all(rule[0](item) for item in items)
+
+    return holds, f"must be a list of {what}"
+
+
+def _items(value: object) -> tuple[object, ...]:
+    return cast("tuple[object, ...]", value) if isinstance(value, tuple) else ()
+
+
+_TEXT: Rule = (lambda v: isinstance(v, str), "must be a text")
+_RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "dataset": (lambda v: isinstance(v, str) and bool(v), "must name a data set; `lossml data` lists them"),
+        "budget": _whole(1, 1_000_000),
+        "seed": _whole(0, 2**31 - 1),
+        "seeds": (lambda v: isinstance(v, str) and bool(v), "must be zoo, none or a file with one loss a line"),
+        "proposer": _one_of(PROPOSERS),
+        "pruner": _one_of(PRUNERS),
+        "cohort": _whole(1, 1024),
+        "label_noise": _number(0.0, 0.95),
+        "long_tail": _number(1.0, 10_000.0),
+        "objective": _one_of(OBJECTIVES),
+        "time_limit": _number(0.0, math.inf),
+        "trial_time_limit": _number(0.1, math.inf),
+        "candidates": _whole(0, 100),
+        "confirm_seeds": _whole(2, 1000),
+        "learning_rates": _several(_number(1e-6, 1e6), "positive numbers"),
+        "baselines": _several(_TEXT, "losses"),
+        "alpha": _number(1e-6, 0.5),
+        "device": _TEXT,
+        "workers": _whole(-1, 1024),
+        "data_root": _TEXT,
+    }
+)
+KEYS = tuple(field.name for field in fields(Recipe))
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(item) for item in _items(cast('object', value)))}]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML has no surrogate pairs
+    return str(value)
+
+
+def _checked(key: str, value: object, where: str) -> object:
+    if key not in _RULES:
+        near = get_close_matches(key, KEYS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KEYS)}"
+        raise RecipeError(f"{where}: unknown key {key!r}; {hint}")
+    value = tuple(cast("list[object]", value)) if isinstance(value, list) else value
+    holds, rule = _RULES[key]
+    if not holds(value):
+        raise RecipeError(f"{where}: {key} is {_shown(value)}; it {rule}")
+    return value
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """Read a recipe file and check each key.
+
+    Raises:
+        RecipeError: where it cannot be read, is no TOML, or holds an unknown key or bad value.
+    """
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RecipeError(f"{path} is no TOML: {error}") from error
+    return {key: _checked(key, value, str(path)) for key, value in found.items()}
+
+
+def make_recipe(flags: Mapping[str, object], file: str | None = None) -> Recipe:
+    """Join flags over a recipe file over the shipped recipe of the data set over defaults.
+
+    Args:
+        flags: by key of `Recipe`, those given only.
+        file: a recipe file, or the name of a shipped recipe.
+
+    Raises:
+        RecipeError: for an unknown key or a bad value, with the rule.
+    """
+    given = {key: _checked(key, value, "option") for key, value in flags.items()}
+    written = read_toml(_file(file)) if file else {}
+    dataset = given.get("dataset", written.get("dataset"))
+    if dataset is None:
+        raise RecipeError("no data set is given; write --dataset digits, or name a recipe that has one")
+    shipped = read_toml(recipe_path(str(dataset))) if dataset in recipe_names() else {}
+    values: dict[str, Any] = {**shipped, **written, **given, "dataset": dataset}
+    recipe = Recipe(**values)
+    for name in recipe.baselines:
+        zoo.program_of(name)
+    return recipe
+
+
+def _file(name: str) -> Path:
+    return recipe_path(name) if name in recipe_names() else Path(name).expanduser()
+
+
+def resumed(stored: Recipe, flags: Mapping[str, object]) -> Recipe:
+    """Take a stored recipe up again with what may change; a RecipeError names a key that may not."""
+    given = {key: _checked(key, value, "option") for key, value in flags.items()}
+    for key, value in given.items():
+        if key not in MAY_CHANGE and getattr(stored, key) != value:
+            raise RecipeError(
+                f"this run was made with {key} = {_shown(getattr(stored, key))}, not {_shown(value)}; "
+                f"a resumed search may change {', '.join(sorted(MAY_CHANGE))} only. Start another with --name"
+            )
+    return replace(stored, **cast("dict[str, Any]", given))

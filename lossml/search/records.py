@@ -1,0 +1,94 @@
+"""What a run has found so far, as plain values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
+from typing import Any, cast
+
+RUNGS = (1, 4, 16)
+"""Fidelities at which trials are compared, in sixteenths of full training."""
+
+
+class State(Enum):
+    """What became of a trial."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """How good a network is on a split; see `lossml.proxy.Score`."""
+
+    accuracy: float
+    balanced_accuracy: float
+    nll: float
+    ece: float
+
+    def of(self, objective: str) -> float:
+        """Return the objective so that more is better."""
+        value: float = getattr(self, objective)
+        return value if objective in {"accuracy", "balanced_accuracy"} else -value
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A program that was trained.
+
+    Attributes:
+        number: place in the search.
+        program: its text.
+        operator: how it was proposed.
+        parents: numbers of the trials it was made from.
+        scale: factor that gives it cross-entropy's gradient size at the start.
+        keys: fingerprint keys.
+        state: what became of it.
+        metrics: on the search-validation split, one for each rung reached.
+        reason: why it failed.
+    """
+
+    number: int
+    program: str
+    operator: str
+    parents: tuple[int, ...]
+    scale: float
+    keys: tuple[str, ...]
+    state: State
+    metrics: tuple[Metrics, ...] = ()
+    reason: str = ""
+
+    def scores(self, objective: str) -> tuple[float, ...]:
+        """Return the objective by rung, more is better."""
+        return tuple(m.of(objective) for m in self.metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Trials that trained side by side.
+
+    Attributes:
+        start: number of the first.
+        size: how many.
+        rejections: programs rejected untrained on the way to them, by reason.
+        seconds: what proposing and screening, and what training took.
+    """
+
+    start: int
+    size: int
+    rejections: Mapping[str, int] = field(default_factory=dict[str, int])
+    seconds: tuple[float, float] = (0.0, 0.0)
+
+
+def as_json(value: object) -> Any:  # noqa: ANN401 - JSON is whatever it is
+    """Turn records into what the json module writes."""
+    if is_dataclass(value):
+        return {f.name: as_json(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(k): as_json(v) for k, v in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, tuple | list):
+        return [as_json(v) for v in cast("Sequence[object]", value)]
+    return value

@@ -1,0 +1,171 @@
+"""Searching, resuming, and reading what a run holds: what the command line and Python call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from lossml import backend
+from lossml.errors import RunError
+from lossml.program import Node, parse
+from lossml.proxy import TaskSpec, Trainer
+from lossml.proxy.tasks import check_name
+from lossml.search import folder as folders
+from lossml.search.confirm import Verdict, confirm, finalists, read_verdict
+from lossml.search.events import Listener, Started, silent
+from lossml.search.journal import cohorts_of, open_study
+from lossml.search.loop import Search, rejections
+from lossml.search.propose import seed_programs
+from lossml.search.pruning import STUDY
+from lossml.search.recipe import Recipe, make_recipe, resumed
+from lossml.search.records import Cohort, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What a run holds.
+
+    Attributes:
+        path: its folder.
+        recipe: what it was to do.
+        trials: told so far.
+        cohorts: with rejections and seconds.
+        verdict: None before the confirmation is done.
+    """
+
+    path: Path
+    recipe: Recipe
+    trials: tuple[Trial, ...]
+    cohorts: tuple[Cohort, ...]
+    verdict: Verdict | None
+
+    @property
+    def rejections(self) -> dict[str, int]:
+        """Programs rejected untrained, by reason."""
+        return rejections(self.cohorts)
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best loss of a run.
+
+    Attributes:
+        program: the loss.
+        scale: factor that gives it cross-entropy's gradient size at the start.
+        trial: its number.
+        confirmed: whether it comes from the confirmation; else it is the best the search saw.
+        note: one sentence for people.
+    """
+
+    program: Node
+    scale: float
+    trial: int
+    confirmed: bool
+    note: str
+
+
+def search(
+    flags: Mapping[str, object],
+    *,
+    file: str | None = None,
+    name: str | None = None,
+    root: str = folders.ROOT,
+    listener: Listener = silent,
+) -> RunRecord:
+    """Search for a loss and confirm what was found.
+
+    Args:
+        flags: keys of `Recipe` that are given.
+        file: a recipe file, or the name of a shipped recipe.
+        name: of the run; None for one that says what it is.
+        root: where runs lie.
+        listener: hears what happens.
+
+    Raises:
+        UsageError: for bad input, before anything is trained or written.
+    """
+    recipe = make_recipe(flags, file)
+    check_name(recipe.dataset)
+    seed_programs(recipe)
+    with _trainer(recipe) as trainer:
+        return _go(recipe, folders.create(recipe, name, root), trainer, listener)
+
+
+def resume(run: Path, flags: Mapping[str, object], *, listener: Listener = silent) -> RunRecord:
+    """Go on with a run; see `search`. Only keys of `MAY_CHANGE` can be given anew."""
+    recipe = resumed(folders.read_recipe(run), flags)
+    with _trainer(recipe) as trainer:
+        folders.write_atomically(run / folders.RECIPE, recipe.to_toml())
+        return _go(recipe, run, trainer, listener)
+
+
+def _trainer(recipe: Recipe) -> Trainer:
+    return Trainer(
+        spec_of(recipe),
+        backend.stack,
+        device=recipe.device,
+        workers=None if recipe.workers < 0 else recipe.workers,
+        time_limit=recipe.trial_time_limit,
+    )
+
+
+def spec_of(recipe: Recipe) -> TaskSpec:
+    """Return the task of a recipe; its noise is the same for every seed of a search."""
+    return TaskSpec(recipe.dataset, recipe.data_root or None, recipe.label_noise, recipe.long_tail)
+
+
+def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener) -> RunRecord:
+    facts = trainer.facts
+    folders.provenance(run, device=trainer.device, workers=trainer.workers, seed=recipe.seed)
+    listener(Started(recipe, facts, trainer.device, trainer.workers, 0, str(run)))
+    deadline = monotonic() + recipe.time_limit if recipe.time_limit else float("inf")
+    going = Search(recipe, run, trainer, listener)
+    going.run(deadline)
+    record = load_run(run)
+    if recipe.candidates and record.trials:
+        confirm(recipe, run, trainer, record.trials, listener)
+    return load_run(run)
+
+
+def load_run(run: Path) -> RunRecord:
+    """Read a run.
+
+    Raises:
+        RunError: where the folder is no run.
+    """
+    recipe = folders.read_recipe(run)
+    journal = run / folders.JOURNAL
+    found = cohorts_of(open_study(journal, STUDY)) if journal.exists() else []
+    trials = tuple(trial for _, some in found for trial in some)
+    return RunRecord(run, recipe, trials, tuple(cohort for cohort, _ in found), read_verdict(run))
+
+
+def find_run(given: str | None = None, root: str = folders.ROOT) -> Path:
+    """Return the run a person means: a folder, a name below `root`, or the latest."""
+    if given is None:
+        return folders.latest(root)
+    for path in (Path(given), Path(root) / given):
+        if (path / folders.RECIPE).is_file():
+            return path
+    raise RunError(f"{given} is no run; a run is a folder with a {folders.RECIPE}, such as those in {root}")
+
+
+def best(record: RunRecord) -> Best:
+    """Return the best loss of a run: confirmed, or else the best that the search saw.
+
+    Raises:
+        RunError: where nothing has been trained to the end.
+    """
+    by_number = {trial.number: trial for trial in record.trials}
+    if record.verdict is not None and record.verdict.winner is not None:
+        trial = by_number[record.verdict.winner.contender.trial]
+        return Best(parse(trial.program), trial.scale, trial.number, confirmed=True, note=record.verdict.sentence)
+    chosen = finalists(record.trials, record.recipe.objective, 1)
+    if not chosen:
+        raise RunError(
+            f"{record.path} holds no loss yet: no trial was trained to the end; resume it with "
+            f"lossml search --resume {record.path}"
+        )
+    (trial,) = chosen
+    note = "Not confirmed: the best score on the data that the search selected on, so expect less elsewhere."
+    return Best(parse(trial.program), trial.scale, trial.number, confirmed=False, note=note)

@@ -1,0 +1,153 @@
+"""The statistics of a claim: paired differences, two sources of chance, correction for many candidates."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats  # pyright: ignore[reportMissingTypeStubs] - scipy has none
+
+MANY = 1e9  # degrees of freedom at which t is normal
+POWER = 0.8  # chance of seeing a difference of the size that is asked for
+MOST_SEEDS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a loss differs from the reference over paired seeds.
+
+    Attributes:
+        mean: mean difference, positive where the loss is better.
+        error: its standard error over seeds and held-out samples.
+        freedom: degrees of freedom of the error (Welch, Satterthwaite).
+        seed_variance: variance of the difference over seeds.
+        sample_variance: variance of the mean difference over the held-out samples.
+        p: chance of a difference this large where there is none, two-sided.
+    """
+
+    mean: float
+    error: float
+    freedom: float
+    seed_variance: float
+    sample_variance: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A difference with its corrected p-value and the interval that goes with it.
+
+    Attributes:
+        difference: what was measured.
+        p_corrected: Holm's p-value.
+        low: lower end of the interval.
+        high: upper end.
+        verdict: "better", "worse" or "no difference".
+    """
+
+    difference: Difference
+    p_corrected: float
+    low: float
+    high: float
+    verdict: str
+
+
+def paired_difference(
+    ours: Sequence[float],
+    reference: Sequence[float],
+    ours_samples: NDArray[np.float64] | None = None,
+    reference_samples: NDArray[np.float64] | None = None,
+) -> Difference:
+    """Compare two losses over the same seeds.
+
+    Args:
+        ours: scores of S >= 2 seeds, more is better.
+        reference: scores of the reference for the same seeds.
+        ours_samples: (S, N) score of each held-out sample; None where the score is no mean over samples.
+        reference_samples: the same of the reference.
+    """
+    gaps = np.asarray(ours, float) - np.asarray(reference, float)
+    count = len(gaps)
+    seed_variance = float(gaps.var(ddof=1))
+    sample_variance, samples = 0.0, 2
+    if ours_samples is not None and reference_samples is not None:
+        by_sample = ours_samples.mean(0) - reference_samples.mean(0)
+        samples = len(by_sample)
+        sample_variance = float(by_sample.var(ddof=1)) / samples
+    parts = (seed_variance / count, sample_variance)
+    error = math.sqrt(sum(parts))
+    below = parts[0] ** 2 / (count - 1) + parts[1] ** 2 / (samples - 1)
+    freedom = error**4 / below if below > 0 else float(count - 1)
+    mean = float(gaps.mean())
+    return Difference(mean, error, freedom, seed_variance, sample_variance, _p_value(mean, error, freedom))
+
+
+def _p_value(mean: float, error: float, freedom: float) -> float:
+    if error == 0.0:
+        return 1.0 if mean == 0.0 else 0.0
+    return 2.0 * _tail(abs(mean) / error, freedom)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number (Holm 1979); in the given order."""
+    order = sorted(range(len(p_values)), key=lambda k: p_values[k])
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, k in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[k]))
+        corrected[k] = largest
+    return corrected
+
+
+def judge(differences: Sequence[Difference], alpha: float) -> list[Judged]:
+    """Judge differences together.
+
+    Each interval has the level at which Holm's method tests that difference, so that it leaves
+    zero out exactly where the verdict is not "no difference".
+    """
+    corrected = holm([d.p for d in differences])
+    return [_judged(d, p, alpha) for d, p in zip(differences, corrected, strict=True)]
+
+
+def _judged(difference: Difference, p: float, alpha: float) -> Judged:
+    factor = p / difference.p if difference.p > 0.0 and p < 1.0 else 1.0
+    reach = _quantile(alpha / (2.0 * max(1.0, factor)), difference.freedom) * difference.error
+    low, high = difference.mean - reach, difference.mean + reach
+    if p >= alpha:
+        return Judged(difference, p, min(low, 0.0), max(high, 0.0), "no difference")
+    return Judged(difference, p, low, high, "better" if difference.mean > 0 else "worse")
+
+
+def _tail(value: float, freedom: float) -> float:
+    return float(stats.t.sf(value, freedom))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - no stubs
+
+
+def _quantile(tail: float, freedom: float) -> float:
+    return float(stats.t.isf(tail, freedom))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - no stubs
+
+
+def detectable(difference: Difference, alpha: float) -> float:
+    """Return the smallest difference that this design would have seen four times out of five."""
+    reach = _quantile(alpha / 2.0, difference.freedom) + _quantile(1.0 - POWER, difference.freedom)
+    return reach * difference.error
+
+
+def seeds_needed(difference: Difference, alpha: float) -> int | None:
+    """Return how many seeds would see a difference of the observed size four times out of five.
+
+    None where MOST_SEEDS would not, most often because the held-out split is too small.
+    """
+    if difference.mean == 0.0 or _reach(difference, MOST_SEEDS, alpha) > abs(difference.mean):
+        return None
+    low, high = 2, MOST_SEEDS
+    while low < high:  # every seed more shortens the reach
+        middle = (low + high) // 2
+        enough = _reach(difference, middle, alpha) <= abs(difference.mean)
+        low, high = (low, middle) if enough else (middle + 1, high)
+    return low
+
+
+def _reach(difference: Difference, seeds: int, alpha: float) -> float:
+    error = math.sqrt(difference.seed_variance / seeds + difference.sample_variance)
+    return (_quantile(alpha / 2.0, seeds - 1.0) + _quantile(1.0 - POWER, seeds - 1.0)) * error
