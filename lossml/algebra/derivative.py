@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import sympy
 from sympy.printing.latex import LatexPrinter
 
-from lossml.algebra import latex
-from lossml.algebra.expression import AGGREGATES, COUNTS, OPERATIONS, SYMBOLS, expression
+from lossml.algebra.expression import AGGREGATES, COUNTS, OPERATIONS, SYMBOLS, Expr, expression
+from lossml.algebra.latex import AGGREGATES as SIGNS
+from lossml.algebra.latex import TERMINALS, index
 from lossml.algebra.worker import WORKER
 from lossml.errors import UsageError
 from lossml.program import OPERATIONS as PRIMITIVES
@@ -57,12 +57,12 @@ def _forms(request: str) -> Iterator[str]:
     yield _print(sympy.simplify(plain))
 
 
-def derived(node: Node, by: str) -> Any:  # noqa: ANN401 - sympy's operators have no types
+def derived(node: Node, by: str) -> Expr:
     """Build the derivative as a sympy expression, by reverse accumulation over the tree."""
     return _flow(node, sympy.S.One, Axes.SCALAR, by)
 
 
-def _flow(node: Node, adjoint: Any, varies: Axes, by: str) -> Any:  # noqa: ANN401 - the same
+def _flow(node: Node, adjoint: Expr, varies: Axes, by: str) -> Expr:
     """Carry the derivative by a node, `adjoint`, down to all uses of the variable below it.
 
     Args:
@@ -80,7 +80,7 @@ def _flow(node: Node, adjoint: Any, varies: Axes, by: str) -> Any:  # noqa: ANN4
     dummies = [sympy.Dummy(real=True) for _ in node.args]
     whole = OPERATIONS[node.op](*dummies)
     values = dict(zip(dummies, map(expression, node.args), strict=True))
-    axes = dict(zip(dummies, (arg.type.axes for arg in node.args), strict=True))
+    axes: dict[Expr, Axes] = dict(zip(dummies, (arg.type.axes for arg in node.args), strict=True))
     total = sympy.S.Zero
     for dummy, arg in zip(dummies, node.args, strict=True):
         slope = sympy.diff(whole, dummy)
@@ -91,7 +91,7 @@ def _flow(node: Node, adjoint: Any, varies: Axes, by: str) -> Any:  # noqa: ANN4
     return total
 
 
-def _collected(adjoint: Any, varies: Axes, node: Node, arg: Node) -> tuple[Any, Axes]:  # noqa: ANN401 - the same
+def _collected(adjoint: Expr, varies: Axes, node: Node, arg: Node) -> tuple[Expr, Axes]:
     """Sum over the axes along which an argument was broadcast."""
     for letter, axis in (("C", Axes.CLASS), ("X", Axes.PIXEL), ("B", Axes.BATCH)):
         if axis in node.type.axes and axis not in arg.type.axes:
@@ -100,7 +100,7 @@ def _collected(adjoint: Any, varies: Axes, node: Node, arg: Node) -> tuple[Any, 
     return adjoint, varies
 
 
-def _through_aggregate(node: Node, adjoint: Any, varies: Axes, by: str) -> Any:  # noqa: ANN401 - the same
+def _through_aggregate(node: Node, adjoint: Expr, varies: Axes, by: str) -> Expr:
     (arg,) = node.args
     if node.op.startswith("mean"):
         adjoint /= COUNTS[PRIMITIVES[node.op].removes]
@@ -117,22 +117,27 @@ class _Printer(LatexPrinter):
         super().__init__()
         self.level = 0
 
-    def _print_Symbol(self, expr: Any, style: str = "plain") -> str:  # noqa: ANN401, ARG002, N802 - sympy's names
-        if expr.name not in latex.TERMINALS:
-            return expr.name
-        return latex.TERMINALS[expr.name][0].replace("@", latex.index(self.level))
+    def _print_Symbol(self, expr: Expr, style: str = "plain") -> str:  # noqa: N802 - sympy's name
+        if expr.name not in TERMINALS:
+            return super()._print_Symbol(expr, style)
+        return TERMINALS[expr.name][0].replace("@", index(self.level))
 
-    def _print_Function(self, expr: Any, exp: str | None = None) -> str:  # noqa: ANN401, N802 - the same
+    def _print_Function(self, expr: Expr, exp: str | None = None) -> str:  # noqa: N802 - sympy's name
         name = expr.func.__name__
         if name not in AGGREGATES:
             return super()._print_Function(expr, exp)
         inside = int(name.endswith("_C"))
         self.level += inside
-        sign = latex.AGGREGATES[name].replace("@", latex.index(self.level))
-        text = rf"\left({sign} \left({self._print(expr.args[0])}\right)\right)"
+        sign = SIGNS[name].replace("@", index(self.level))
+        text = rf"\left({sign} {self._body(expr.args[0])}\right)"
         self.level -= inside
         return text if exp is None else f"{text}^{{{exp}}}"
 
+    def _body(self, arg: Expr) -> str:
+        text = self._print(arg)
+        bare = arg.is_Symbol or arg.func.__name__ in AGGREGATES  # an aggregate brings its own
+        return text if bare else rf"\left({text}\right)"
 
-def _print(found: Any) -> str:  # noqa: ANN401 - the same
+
+def _print(found: Expr) -> str:
     return _Printer().doprint(found)

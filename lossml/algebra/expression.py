@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import sympy
 
 from lossml.program import Axes, Node, fold
 from lossml.program.primitives import EPSILON
 from lossml.program.tree import CONST
+
+Expr: TypeAlias = Any  # the operators of sympy's own Expr have no types
 
 DIGITS = 17  # as many as tell any two floats apart
 LARGEST_INTEGER = 1000  # above it sympy's exact integers serve nobody and their powers take for ever
@@ -24,7 +26,7 @@ SYMBOLS: Mapping[str, sympy.Symbol] = MappingProxyType(
         "t": sympy.Symbol("t", nonnegative=True),
     }
 )
-AGGREGATES: Mapping[str, Any] = MappingProxyType(
+AGGREGATES: Mapping[str, Expr] = MappingProxyType(
     {
         f"{name}_{axis}": sympy.Function(f"{name}_{axis}", real=True)
         for name, axis in [("sum", a) for a in "CBX"] + [("mean", a) for a in "CBX"] + [("max", "C")]
@@ -40,41 +42,45 @@ COUNTS: Mapping[Axes, sympy.Symbol] = MappingProxyType(
 )
 
 
-def number(value: float) -> sympy.Expr:
+def number(value: float) -> Expr:
     """Give a constant to sympy: small whole numbers exactly, others with all their digits."""
     if value.is_integer() and abs(value) <= LARGEST_INTEGER:
         return sympy.Integer(int(value))
     return sympy.Float(repr(value), DIGITS)
 
 
-def _log_of(name: str) -> Callable[[], sympy.Expr]:
+def _log_of(name: str) -> Callable[[], Expr]:
     return lambda: sympy.log(SYMBOLS[name])
 
 
-def _log_of_rest(name: str) -> Callable[[], sympy.Expr]:
+def _log_of_rest(name: str) -> Callable[[], Expr]:
     return lambda: sympy.log(1 - SYMBOLS[name])
 
 
 # Built when called, so that they follow sympy.evaluate(False).
-_LEAVES: Mapping[str, Callable[[], sympy.Expr]] = MappingProxyType(
+_LEAVES: Mapping[str, Callable[[], Expr]] = MappingProxyType(
     {"logp": _log_of("p"), "logs": _log_of("s"), "log1mp": _log_of_rest("p"), "log1ms": _log_of_rest("s")}
 )
 
 
-def _rsqrt1p(a: Any) -> Any:  # noqa: ANN401 - sympy's operators have no types
+def _divide(a: Expr, b: Expr) -> Expr:
+    return a * sympy.Rational(1, b) if b.is_Integer else a / b
+
+
+def _rsqrt1p(a: Expr) -> Expr:
     return 1 / sympy.sqrt(1 + a**2)
 
 
-def _logabs(a: Any) -> Any:  # noqa: ANN401 - the same
+def _logabs(a: Expr) -> Expr:
     return sympy.log(sympy.Abs(a) + number(EPSILON))
 
 
-OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+OPERATIONS: Mapping[str, Callable[..., Expr]] = MappingProxyType(
     {
         "add": lambda a, b: a + b,
         "sub": lambda a, b: a - b,
         "mul": lambda a, b: a * b,
-        "div": lambda a, b: a / b,
+        "div": _divide,
         "pow": lambda a, b: a**b,
         "neg": lambda a: -a,
         "square": lambda a: a**2,
@@ -94,7 +100,7 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
 )
 
 
-def _visit(node: Node, args: tuple[Any, ...]) -> Any:  # noqa: ANN401 - the same
+def _visit(node: Node, args: tuple[Expr, ...]) -> Expr:
     if node.op == CONST:
         return number(node.value)
     if args:
@@ -102,7 +108,7 @@ def _visit(node: Node, args: tuple[Any, ...]) -> Any:  # noqa: ANN401 - the same
     return _LEAVES[node.op]() if node.op in _LEAVES else SYMBOLS[node.op]
 
 
-def expression(node: Node) -> Any:  # noqa: ANN401 - the same
+def expression(node: Node) -> Expr:
     """Build the sympy expression of a program; aggregates become functions such as sum_C."""
     return fold(node, _visit)
 
@@ -113,5 +119,5 @@ def sympy_text(node: Node) -> str:
     The form is the program's own: sympy rearranges nothing. pi is the class prior, sum_C and its
     kin are undefined functions.
     """
-    with sympy.evaluate(False):
+    with sympy.evaluate(False):  # noqa: FBT003 - sympy's signature
         return sympy.sstr(expression(node), full_prec=False)

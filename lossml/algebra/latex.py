@@ -63,7 +63,7 @@ AGGREGATES: Mapping[str, str] = MappingProxyType(
 
 
 def number(value: float) -> str:
-    """Write a number: 2, 0.7, 1.5 \\cdot 10^{-6}."""
+    """Write a number, powers of ten as such."""
     text = str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     digits, _, exponent = text.partition("e")
     return rf"{digits} \cdot 10^{{{int(exponent)}}}" if exponent else digits
@@ -80,16 +80,16 @@ def _wrap(piece: Piece, level: int) -> str:
 
 def _sum(op: str, left: Piece, right: Piece) -> Piece:
     sign = "+" if op == "add" else "-"
-    tight = _NEGATION if right[1] != _NEGATION and op == "sub" else _OPEN
     kept = right[1] == _SUM and op == "add"  # a + (b + c) needs no parentheses
-    return f"{left[0]} {sign} {right[0] if kept else _wrap(right, tight)}", _SUM
+    return f"{left[0]} {sign} {right[0] if kept else _wrap(right, _OPEN)}", _SUM
 
 
 def _product(left: Piece, right: Piece) -> Piece:
     first = left[0] if left[1] == _NEGATION else _wrap(left, _PRODUCT)
     second = _wrap(right, _OPEN)
     level = _NEGATION if left[1] == _NEGATION else min(_PRODUCT, max(right[1], _OPEN))
-    return f"{first} {r'\cdot ' if second[0].isdigit() else ''}{second}", level
+    dot = r"\cdot " if second[0].isdigit() else ""
+    return f"{first} {dot}{second}", level
 
 
 def _power(base: Piece, exponent: str) -> Piece:

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 from functools import reduce
-from typing import Any
 
 import sympy
 
-from lossml.algebra.expression import AGGREGATES
+from lossml.algebra.expression import AGGREGATES, Expr
 from lossml.errors import ProgramError
 from lossml.program import Node, apply, constant, terminal
 from lossml.program import interval as iv
@@ -26,7 +25,7 @@ _FUNCTIONS = {
 ONE = constant(1.0)
 
 
-def program(expression: Any) -> Node:  # noqa: ANN401 - sympy's operators have no types
+def program(expression: Expr) -> Node:
     """Build the program of a sympy expression.
 
     Raises:
@@ -45,7 +44,7 @@ def program(expression: Any) -> Node:  # noqa: ANN401 - sympy's operators have n
     return _function(expression)
 
 
-def _number(value: Any) -> Node:  # noqa: ANN401 - the same
+def _number(value: Expr) -> Node:
     if value.is_Rational and value.q != 1:
         return apply("div", constant(float(value.p)), constant(float(value.q)))
     if not value.is_real:
@@ -57,7 +56,7 @@ def _chain(op: str, parts: Iterable[Node]) -> Node:
     return reduce(lambda a, b: apply(op, a, b), parts)
 
 
-def _sum(expression: Any) -> Node:  # noqa: ANN401 - the same
+def _sum(expression: Expr) -> Node:
     """Write what is added first, then what is subtracted: 1 - p rather than -p + 1."""
     terms = expression.as_ordered_terms()
     minus = [term for term in terms if term.could_extract_minus_sign()]
@@ -67,7 +66,7 @@ def _sum(expression: Any) -> Node:  # noqa: ANN401 - the same
     return _chain("sub", [_chain("add", plus), *(program(-term) for term in minus)])
 
 
-def _product(expression: Any) -> Node:  # noqa: ANN401 - the same
+def _product(expression: Expr) -> Node:
     coefficient, factors = expression.as_coeff_mul()
     above, below = [], []
     for factor in factors:
@@ -78,7 +77,7 @@ def _product(expression: Any) -> Node:  # noqa: ANN401 - the same
     return apply("div", numerator, _chain("mul", denominator)) if denominator else numerator
 
 
-def _signed(coefficient: Any, above: list[Node], below: list[Node]) -> tuple[Node, list[Node]]:  # noqa: ANN401
+def _signed(coefficient: Expr, above: list[Node], below: list[Node]) -> tuple[Node, list[Node]]:
     """Put the number of a product in its place: -x rather than -1*x, x/3 rather than (1/3)*x."""
     if coefficient.is_Rational:
         below = [constant(float(coefficient.q)), *below] if coefficient.q != 1 else below
@@ -90,7 +89,7 @@ def _signed(coefficient: Any, above: list[Node], below: list[Node]) -> tuple[Nod
     return _chain("mul", [program(coefficient), *above]), below
 
 
-def _power(base: Any, exponent: Any) -> Node:  # noqa: ANN401 - the same
+def _power(base: Expr, exponent: Expr) -> Node:
     found = _rsqrt1p(base, exponent)
     if found is not None:
         return found
@@ -102,11 +101,11 @@ def _power(base: Any, exponent: Any) -> Node:  # noqa: ANN401 - the same
     return apply("pow", inner, _exponent(exponent))
 
 
-def _exponent(exponent: Any) -> Node:  # noqa: ANN401 - the same
+def _exponent(exponent: Expr) -> Node:
     return constant(float(exponent)) if exponent.is_Rational else program(exponent)
 
 
-def _rsqrt1p(base: Any, exponent: Any) -> Node | None:  # noqa: ANN401 - the same
+def _rsqrt1p(base: Expr, exponent: Expr) -> Node | None:
     """Recognise 1 / sqrt(1 + a^2)."""
     rest = base - 1
     if exponent == -sympy.S.Half and base.is_Add and rest.is_Pow and rest.exp == 2:
@@ -114,7 +113,7 @@ def _rsqrt1p(base: Any, exponent: Any) -> Node | None:  # noqa: ANN401 - the sam
     return None
 
 
-def _function(expression: Any) -> Node:  # noqa: ANN401 - the same
+def _function(expression: Expr) -> Node:
     name = _FUNCTIONS.get(expression.func)
     if name is None:
         raise ProgramError(f"the language has no {expression.func}")
@@ -124,7 +123,7 @@ def _function(expression: Any) -> Node:  # noqa: ANN401 - the same
     return _chain(name, parts) if name in {"max", "min"} else apply(name, *parts)
 
 
-def _log(arg: Any) -> Node:  # noqa: ANN401 - the same
+def _log(arg: Expr) -> Node:
     """Recognise log(|a| + epsilon)."""
     if arg.is_Add and len(arg.args) == 2:
         small, size = arg.as_two_terms()

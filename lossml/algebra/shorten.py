@@ -5,16 +5,17 @@ from collections.abc import Callable, Iterator
 
 import sympy
 
-from lossml.algebra.expression import expression
+from lossml.algebra.expression import Expr, expression
 from lossml.algebra.rebuild import program
 from lossml.algebra.worker import WORKER
 from lossml.errors import ProgramError
-from lossml.program import Node, constant, fold_constants, parse, show
+from lossml.program import Node, constant, fold_constants, operations, parse, show
 from lossml.program.tree import rebuild, with_args
 
 TIME_LIMIT = 2.0
+_STABLE = frozenset({"logp", "log1mp", "logs", "log1ms"})
 
-_FORMS: tuple[Callable[..., sympy.Expr], ...] = (
+_FORMS: tuple[Callable[..., Expr], ...] = (
     sympy.powsimp,
     sympy.factor_terms,
     sympy.together,
@@ -41,14 +42,19 @@ def candidates(text: str) -> Iterator[str]:
         yield from _shown(form(start))
 
 
-def _shown(found: sympy.Expr) -> Iterator[str]:
+def _shown(found: Expr) -> Iterator[str]:
     with contextlib.suppress(ProgramError):  # beyond the language
         yield show(program(found))
 
 
-def length(node: Node) -> tuple[int, int]:
-    """Measure a program as a reader does: nodes, then characters."""
+def _length(node: Node) -> tuple[int, int]:
     return node.size, len(show(node))
+
+
+def _keeps_logarithms(short: Node, node: Node) -> bool:
+    """Refuse log(p*pi) for logp + log(pi): equal on paper, but it loses log-softmax's accuracy at large logits."""
+    used = operations(short)
+    return "log" not in used or (operations(node) & _STABLE) <= used
 
 
 def shorten(node: Node, same: Callable[[Node, Node], bool], time_limit: float = TIME_LIMIT) -> Node:
@@ -64,5 +70,5 @@ def shorten(node: Node, same: Callable[[Node, Node], bool], time_limit: float = 
         The shortest form found, or `node` itself.
     """
     found = (parse(text) for text in WORKER.collect(candidates, show(node), time_limit))
-    shorter = sorted((tree for tree in found if length(tree) < length(node)), key=length)
-    return next((tree for tree in shorter if same(node, tree)), node)
+    shorter = [tree for tree in found if tree.size < node.size and _keeps_logarithms(tree, node)]
+    return next((tree for tree in sorted(shorter, key=_length) if same(node, tree)), node)

@@ -10,8 +10,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import connection
-from multiprocessing.process import BaseProcess
 from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 MEMORY = 2 * 1024**3  # bytes the process may take
 START = 60.0  # seconds the process may take to start, which is no job's fault

@@ -7,7 +7,6 @@ from lossml.zoo.entry import Entry, Parameter
 
 _S = Parameter(1.0, 1e-12)
 _DICE = "(1 - mean_C((2*sum_B(sum_X(y*p)) + {smooth})/(sum_B(sum_X(p + y)) + {smooth})))"
-_CE = "-sum_C(y*logp)"
 _MISSED = "({alpha}*sum_B(sum_X(p*(1 - y))) + {beta}*sum_B(sum_X(y*(1 - p))))"
 _TVERSKY = f"{_MISSED}/(sum_B(sum_X(y*p)) + {_MISSED} + {{smooth}})"
 _HALVES = {"alpha": Parameter(0.3), "beta": Parameter(0.7), "smooth": _S}
@@ -74,7 +73,7 @@ SEGMENTATION = (
         "segmentation",
         "Isensee et al. (2021), nnU-Net, Nature Methods",
         "overlap and likelihood together",
-        f"{{weight}}*{_DICE} + {_CE}",
+        f"{{weight}}*{_DICE} - sum_C(y*logp)",
         {"weight": Parameter(1.0), "smooth": _S},
     ),
     Entry(
