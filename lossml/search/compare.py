@@ -103,7 +103,7 @@ class Row:
         contender: which loss.
         lr: its tuned multiple of the learning rate.
         metrics: on the held-out split, one per seed.
-        mean: mean objective over the seeds, as people read it.
+        mean: mean objective over the seeds, as people read it; 0 for a loss that failed, as the next.
         spread: standard deviation over the seeds.
         difference: to the reference; None for the reference and for a loss that failed.
         low: lower end of the interval of the difference.
@@ -289,9 +289,10 @@ def _tuned(work: _Work) -> list[float | None]:
 
 
 def _best_rate(work: _Work, jobs: Sequence[Job]) -> float | None:
+    """Choose the best rate, at a tie the one nearest to the task's own."""
     found = [(job.lr, work.get(job).metrics) for job in jobs]
     scored = [(m.of(work.design.objective), lr) for lr, m in found if m is not None]
-    return max(scored)[1] if scored else None
+    return max(scored, key=lambda row: (row[0], -abs(math.log(row[1]))))[1] if scored else None
 
 
 def _judged(work: _Work, rates: Sequence[float | None]) -> Comparison:
@@ -327,7 +328,7 @@ def _row(contender: Contender, rate: float | None, results: Sequence[Done], desi
     metrics = tuple(done.metrics for done in results if done.metrics is not None)
     if rate is None or len(metrics) < len(results):
         reason = next(done.failure for done in results if done.metrics is None)
-        return Row(contender, rate or 0.0, metrics, math.nan, math.nan, verdict="failed", reason=reason)
+        return Row(contender, rate or 0.0, metrics, 0.0, 0.0, verdict="failed", reason=reason)
     values = [abs(m.of(design.objective)) for m in metrics]
     return Row(contender, rate, metrics, float(np.mean(values)), float(np.std(values, ddof=1)))
 

@@ -1,10 +1,13 @@
 """The folder of a run: recipe, provenance, journal, verdict. Files are written beside and renamed."""
 
+import fcntl
 import json
 import os
 import platform
 import re
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any, cast
 from lossml.errors import RunError
 from lossml.search.recipe import Recipe, read_toml
 
-RECIPE, RUN, JOURNAL, VERDICT = "recipe.toml", "run.json", "journal.log", "verdict.json"
+RECIPE, RUN, JOURNAL, VERDICT, LOCK = "recipe.toml", "run.json", "journal.log", "verdict.json", "lock"
 ROOT = "runs"
 
 
@@ -85,6 +88,25 @@ def _processor() -> str:
         return platform.processor()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return f"{names[0]}, {os.cpu_count()} cores" if names else platform.processor()
+
+
+@contextmanager
+def held(folder: Path) -> Generator[None]:
+    """Hold a run's folder while writing in it; the system lets go of it when the process dies.
+
+    Raises:
+        RunError: where another search holds it.
+    """
+    try:
+        file = (folder / LOCK).open("w")
+    except OSError as error:
+        raise RunError(f"cannot write in {folder}: {error.strerror}; choose another place") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(f"another search is running in {folder}; wait for its end, or start one anew") from error
+        yield
 
 
 def read_recipe(folder: Path) -> Recipe:

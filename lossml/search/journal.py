@@ -15,6 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from lossml.errors import RunError
 from lossml.search.pruning import STUDY
 from lossml.search.records import RUNGS, Cohort, Metrics, State, Trial, as_json
 
@@ -24,7 +25,12 @@ _STATES = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED,
 
 
 def _mend(path: Path) -> None:
-    """Cut off a last line that a kill left unfinished; every line before it is whole."""
+    """Cut off a last line that a kill left unfinished, and remove the lock that it left.
+
+    Every line before is whole. The caller holds the run's folder: nobody else is writing.
+    """
+    for lock in path.parent.glob(f"{path.name}.lock*"):
+        lock.unlink(missing_ok=True)
     if not path.exists():
         return
     with path.open("r+b") as file:
@@ -34,12 +40,35 @@ def _mend(path: Path) -> None:
             file.truncate(end)
 
 
-def open_study(path: Path, name: str) -> optuna.Study:
-    """Open or create a study in a journal file, mending the file's end."""
+def _storage(path: Path) -> JournalStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except (ValueError, KeyError) as error:
+        raise RunError(f"{path} is damaged ({error}); the run cannot be used, start another") from error
+
+
+def open_study(path: Path, name: str) -> optuna.Study:
+    """Open or create a study in a journal file for writing, mending the file's end.
+
+    Raises:
+        RunError: where the file is damaged before its end.
+    """
     _mend(path)
-    storage = JournalStorage(JournalFileBackend(str(path)))
-    return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+    return optuna.create_study(study_name=name, storage=_storage(path), direction="maximize", load_if_exists=True)
+
+
+def read_study(path: Path, name: str) -> optuna.Study | None:
+    """Open a study for reading; None where there is none yet. Nothing is written: a search may be going on.
+
+    Raises:
+        RunError: where the file is damaged before its end.
+    """
+    if not path.exists():
+        return None
+    storage = _storage(path)
+    there = name in optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage) if there else None
 
 
 class Journal:

@@ -18,7 +18,7 @@ from lossml.search.journal import Journal
 from lossml.search.propose import Accepted, Plan, fill, make_proposer
 from lossml.search.pruning import Fate, Measure, Measured, make_pruner, make_shadow, run_cohort
 from lossml.search.recipe import Recipe
-from lossml.search.records import RUNGS, Cohort, Metrics, Trial
+from lossml.search.records import RUNGS, Cohort, Metrics, State, Trial
 
 
 def metrics_of(score: Score) -> Metrics:
@@ -39,7 +39,7 @@ def loss_of(program: Node, scale: float, prior: Sequence[float]) -> ProgramLoss:
 
 
 def _parents(trials: Sequence[Trial], objective: str) -> list[Parent]:
-    return [Parent(parse(t.program), t.number, t.scores(objective)) for t in trials]
+    return [Parent(parse(t.program), t.number, () if t.state is State.FAILED else t.scores(objective)) for t in trials]
 
 
 def _trained(trainer: Trainer, runs: Sequence[Run], listener: Listener) -> Measure:
@@ -81,7 +81,7 @@ class Search:
         """Replay what the journal holds."""
         self._recipe, self._trainer, self._listener = recipe, trainer, listener
         self._journal = Journal(run / folders.JOURNAL, recipe.objective)
-        self._proposer = make_proposer(recipe)
+        self._proposer, self._rejected_seeds = make_proposer(recipe, trainer.facts.classes)
         self._shadow = make_shadow(make_pruner(recipe.pruner, recipe.cohort))
         self._told: list[Trial] = []
         for cohort, trials in self._journal.cohorts():
@@ -109,7 +109,10 @@ class Search:
         known = [key for trial in self._told for key in trial.keys]
         rng = random.Random(f"{self._recipe.seed}/{len(self._told)}")  # noqa: S311 - reproducible, nothing secret
         history = _parents(self._told, self._recipe.objective)
-        return fill(self._proposer, rng, history, known, self._trainer.facts.classes, size)
+        plan = fill(self._proposer, rng, history, known, self._trainer.facts.classes, size)
+        if self._told:
+            return plan
+        return Plan(plan.accepted, dict(Counter(plan.rejections) + Counter(self._rejected_seeds)))
 
     def _training(self, plan: Plan) -> Measure:
         prior = self._trainer.facts.prior

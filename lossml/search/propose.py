@@ -61,12 +61,20 @@ def _lines(path: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
-def make_proposer(recipe: Recipe) -> Proposer:
-    """Return the proposer that a recipe names."""
+def make_proposer(recipe: Recipe, classes: int) -> tuple[Proposer, Mapping[str, int]]:
+    """Return the proposer that a recipe names, and the seeds that the screens reject, by reason.
+
+    Seeds are screened here, once: a proposer would suggest a rejected one again for every cohort.
+    """
     grammar = classification_grammar()
     if recipe.proposer == "random":
-        return RandomProposer(grammar)
-    return EvolutionaryProposer(grammar, seeds=seed_programs(recipe))
+        return RandomProposer(grammar), {}
+    seeds = [Proposal(program, name) for name, program in seed_programs(recipe)]
+    kept: list[Accepted] = []
+    rejections: Counter[str] = Counter()
+    _sift(seeds, set(), classes, len(seeds), kept, rejections)
+    usable = tuple((one.proposal.operator, one.proposal.program) for one in kept)
+    return EvolutionaryProposer(grammar, seeds=usable), rejections
 
 
 def fill(

@@ -13,7 +13,7 @@ from lossml.proxy.tasks import check_name
 from lossml.search import folder as folders
 from lossml.search.confirm import Verdict, confirm, finalists, read_verdict
 from lossml.search.events import Listener, Started, silent
-from lossml.search.journal import cohorts_of, open_study
+from lossml.search.journal import cohorts_of, read_study
 from lossml.search.loop import Search, rejections
 from lossml.search.propose import seed_programs
 from lossml.search.pruning import STUDY
@@ -88,13 +88,15 @@ def search(
     check_name(recipe.dataset)
     seed_programs(recipe)
     with _trainer(recipe) as trainer:
-        return _go(recipe, folders.create(recipe, name, root), trainer, listener)
+        run = folders.create(recipe, name, root)
+        with folders.held(run):
+            return _go(recipe, run, trainer, listener)
 
 
 def resume(run: Path, flags: Mapping[str, object], *, listener: Listener = silent) -> RunRecord:
     """Go on with a run; see `search`. Only keys of `MAY_CHANGE` can be given anew."""
     recipe = resumed(folders.read_recipe(run), flags)
-    with _trainer(recipe) as trainer:
+    with folders.held(run), _trainer(recipe) as trainer:
         folders.write_atomically(run / folders.RECIPE, recipe.to_toml())
         return _go(recipe, run, trainer, listener)
 
@@ -131,11 +133,11 @@ def load_run(run: Path) -> RunRecord:
     """Read a run.
 
     Raises:
-        RunError: where the folder is no run.
+        RunError: where the folder is no run or is damaged.
     """
     recipe = folders.read_recipe(run)
-    journal = run / folders.JOURNAL
-    found = cohorts_of(open_study(journal, STUDY)) if journal.exists() else []
+    study = read_study(run / folders.JOURNAL, STUDY)
+    found = cohorts_of(study) if study is not None else []
     trials = tuple(trial for _, some in found for trial in some)
     return RunRecord(run, recipe, trials, tuple(cohort for cohort, _ in found), read_verdict(run))
 
