@@ -1,0 +1,129 @@
+"""Filling a cohort: only new, usable losses, each rejection counted, the same for the same seed."""
+
+import random
+
+import pytest
+
+from lossml import zoo
+from lossml.backend import Rejection, make_probe, screen
+from lossml.errors import LossMLError, RecipeError, UsageError
+from lossml.evolve import EvolutionaryProposer, Parent, Proposal, RandomProposer
+from lossml.program import parse, show
+from lossml.program.grammar import classification_grammar
+from lossml.search.propose import fill, make_proposer, seed_programs
+from lossml.search.recipe import Recipe
+
+GRAMMAR = classification_grammar()
+
+
+class Fixed:
+    """A proposer with a list of its own."""
+
+    def __init__(self, *texts):
+        self.rest = [Proposal(parse(text), "fixed") for text in texts]
+
+    def propose(self, rng, history, count):
+        now, self.rest = self.rest[:count], self.rest[count:]
+        return now
+
+
+def texts(plan):
+    return [show(one.proposal.program) for one in plan.accepted]
+
+
+def test_what_is_accepted_is_new_usable_and_counted():
+    """Every program of a cohort passes the screens, no two are one loss, and known losses stay out."""
+    ce = parse("-sum_C(y*logp)")
+    (known,) = screen([ce], make_probe(10))
+    plan = fill(RandomProposer(GRAMMAR), random.Random(1), [], known.fingerprint.keys, 10, 12)
+    assert len(plan.accepted) == 12
+    again = screen([one.proposal.program for one in plan.accepted], make_probe(10), known.fingerprint.keys)
+    assert [one.rejection for one in again] == [None] * 12
+    assert set(plan.rejections) <= {reason.name for reason in Rejection}
+    assert sum(plan.rejections.values()) > 0
+    assert all(0.0 < one.scale < float("inf") for one in plan.accepted)
+
+
+def test_the_same_seed_fills_the_same_cohort():
+    """A cohort is a pure function of the random state and the history."""
+    history = [Parent(zoo.program_of(name), k, (0.8 + k / 100,)) for k, name in enumerate(["ce", "focal", "gce"] * 10)]
+    proposer = EvolutionaryProposer(GRAMMAR)
+    one, two = (fill(proposer, random.Random("7/16"), history, [], 10, 8) for _ in range(2))
+    other = fill(proposer, random.Random("8/16"), history, [], 10, 8)
+    assert one == two
+    assert texts(one) != texts(other)
+
+
+def test_each_rejection_is_counted_by_its_reason():
+    """One program for each screen, one good one, one that is the same loss again up to scale."""
+    proposer = Fixed(
+        "y*0 + p*0", "sum_C(y*logp)", "-sum_C(y*logp)", "-3*sum_C(y*logp) + 7", "log(1 + exp(exp(9*z))) - 0*y"
+    )
+    plan = fill(proposer, random.Random(0), [], [], 10, 5)
+    assert texts(plan) == ["-sum_C(y*logp)"]
+    assert plan.rejections["FLAT"] == 1
+    assert plan.rejections["SIGN"] == 1
+    assert plan.rejections["DUPLICATE"] == 1
+    assert plan.rejections["NOT_FINITE"] == 1
+
+
+def test_an_exhausted_proposer_gives_a_smaller_cohort_and_then_an_error():
+    """A search that finds nothing new says so, and does not wait for ever."""
+    assert len(fill(Fixed("-sum_C(y*logp)", "sum_C(y*(1 - p))"), random.Random(0), [], [], 10, 8).accepted) == 2
+    with pytest.raises(LossMLError, match="no new program"):
+        fill(Fixed("sum_C(y*logp)"), random.Random(0), [], [], 10, 8)
+
+
+def test_a_full_cohort_counts_only_what_was_looked_at():
+    """Proposals after the last accepted one are neither trained nor counted."""
+    plan = fill(Fixed("-sum_C(y*logp)", "sum_C(y*logp)"), random.Random(0), [], [], 10, 1)
+    assert plan.rejections == {}
+
+
+def test_zoo_seeds_are_classification_losses_and_read_the_prior_under_a_long_tail_alone():
+    """Segmentation losses are no seeds; where classes are balanced the prior says nothing."""
+    plain = dict(seed_programs(Recipe("digits")))
+    tailed = dict(seed_programs(Recipe("digits", long_tail=10.0)))
+    assert "ce" in plain
+    assert "dice" not in plain
+    assert set(tailed) - set(plain) == {"logit-adjustment"}
+    assert seed_programs(Recipe("digits", seeds="none")) == ()
+
+
+def test_a_file_of_seeds_is_read_line_by_line(tmp_path):
+    """Expressions and zoo names, blank lines and comments."""
+    file = tmp_path / "seeds.txt"
+    file.write_text("# mine\n\n-sum_C(y*logp)\nfocal(gamma=1.5)\n")
+    found = seed_programs(Recipe("digits", seeds=str(file)))
+    assert [program for _, program in found] == [parse("-sum_C(y*logp)"), zoo.program_of("focal(gamma=1.5)")]
+
+
+def test_a_file_of_seeds_that_cannot_be_used_is_refused(tmp_path):
+    """Missing, undecodable, or with a line that is no loss: a sentence, never a traceback."""
+    with pytest.raises(RecipeError, match="give zoo, none or a file"):
+        seed_programs(Recipe("digits", seeds=str(tmp_path / "none.txt")))
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match="cannot read it"):
+        seed_programs(Recipe("digits", seeds=str(binary)))
+    bad = tmp_path / "bad.txt"
+    bad.write_text("__import__('os').system('true')\n")
+    with pytest.raises(UsageError):
+        seed_programs(Recipe("digits", seeds=str(bad)))
+
+
+def test_rejected_seeds_are_counted_once_and_never_proposed(tmp_path):
+    """Of seeds that are one loss the first stays; a proposer would suggest the others for every cohort."""
+    file = tmp_path / "seeds.txt"
+    file.write_text("-sum_C(y*logp)\n-2*sum_C(y*logp)\nsum_C(y*logp)\n")
+    proposer, rejections = make_proposer(Recipe("digits", seeds=str(file)), 10)
+    assert rejections == {"DUPLICATE": 1, "SIGN": 1}
+    proposals = proposer.propose(random.Random(0), [], 20)
+    assert [p.program for p in proposals if p.operator.startswith("seed:")] == [parse("-sum_C(y*logp)")]
+
+
+def test_the_random_proposer_takes_no_seeds():
+    """The control of a search begins with chance alone."""
+    proposer, rejections = make_proposer(Recipe("digits", proposer="random"), 10)
+    assert isinstance(proposer, RandomProposer)
+    assert rejections == {}
