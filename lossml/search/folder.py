@@ -113,7 +113,10 @@ def read_recipe(folder: Path) -> Recipe:
     """Read a run's recipe; a RunError where the folder is no run."""
     if not (folder / RECIPE).is_file():
         raise RunError(f"{folder} is no run: it has no {RECIPE}; `lossml search --dataset digits` makes one")
-    return Recipe(**cast("dict[str, Any]", read_toml(folder / RECIPE)))
+    found = read_toml(folder / RECIPE)
+    if "dataset" not in found:
+        raise RunError(f"{folder / RECIPE} is damaged: it names no data set; start another run")
+    return Recipe(**cast("dict[str, Any]", found))
 
 
 def latest(root: str = ROOT) -> Path:
