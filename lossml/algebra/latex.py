@@ -66,7 +66,10 @@ def number(value: float) -> str:
     """Write a number, powers of ten as such."""
     text = str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     digits, _, exponent = text.partition("e")
-    return rf"{digits} \cdot 10^{{{int(exponent)}}}" if exponent else digits
+    if not exponent:
+        return digits
+    power = f"10^{{{int(exponent)}}}"
+    return power if digits == "1" else rf"{digits} \cdot {power}"
 
 
 def index(level: int) -> str:
@@ -120,7 +123,7 @@ def _aggregate(node: Node, arg: Writer, context: Context) -> Piece:
 
 def _constant(value: float) -> Piece:
     text = number(value)
-    return text, _NEGATION if value < 0 else _PRODUCT if "cdot" in text else _ATOM
+    return text, _NEGATION if value < 0 else _ATOM if "^" not in text else _PRODUCT
 
 
 def _writer(node: Node, args: tuple[Writer, ...]) -> Writer:

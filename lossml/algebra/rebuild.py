@@ -7,7 +7,7 @@ import sympy
 
 from lossml.algebra.expression import AGGREGATES, Expr
 from lossml.errors import ProgramError
-from lossml.program import Node, apply, constant, terminal
+from lossml.program import OPERATIONS, Node, apply, constant, terminal
 from lossml.program import interval as iv
 from lossml.program.primitives import EPSILON
 
@@ -120,7 +120,20 @@ def _function(expression: Expr) -> Node:
     if name == "log":
         return _log(expression.args[0])
     parts = [program(arg) for arg in expression.args]
+    if name in AGGREGATES:
+        return _aggregate(name, parts[0])
     return _chain(name, parts) if name in {"max", "min"} else apply(name, *parts)
+
+
+def _aggregate(name: str, part: Node) -> Node:
+    """Apply an aggregate; what sympy found not to vary along its axis is its own mean."""
+    if OPERATIONS[name].removes in part.type.axes:
+        return apply(name, part)
+    if name == "sum_C":
+        return apply("mul", terminal("C"), part)
+    if name.startswith("sum"):
+        raise ProgramError("the language has no number of samples or pixels")
+    return part
 
 
 def _log(arg: Expr) -> Node:

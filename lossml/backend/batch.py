@@ -24,10 +24,19 @@ SHARED = {"C", "t", "pi"}  # terminals equal for all programs
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of one pool; `start` is the first where they are consecutive, which needs no copy, else -1."""
+
+    pool: str
+    rows: Tensor
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
 class Gather:
     """Rows collected from several pools: concatenated pool by pool, then put in order."""
 
-    parts: tuple[tuple[str, Tensor], ...]
+    parts: tuple[Part, ...]
     order: Tensor | None
 
 
@@ -119,10 +128,14 @@ def gather(rows: Sequence[Row]) -> Gather:
     for place, (pool, row) in enumerate(rows):
         by_pool[pool].append(row)
         places[pool].append(place)
-    parts = tuple((pool, torch.tensor(found)) for pool, found in by_pool.items())
+    parts = tuple(Part(pool, torch.tensor(found), _start(found)) for pool, found in by_pool.items())
     came = [place for pool in by_pool for place in places[pool]]
     order = None if came == sorted(came) else torch.tensor(came).argsort()
     return Gather(parts, order)
+
+
+def _start(rows: Sequence[int]) -> int:
+    return rows[0] if list(rows) == list(range(rows[0], rows[0] + len(rows))) else -1
 
 
 def schedule(programs: Sequence[Node]) -> Schedule:
@@ -139,7 +152,7 @@ def schedule(programs: Sequence[Node]) -> Schedule:
 
 
 def _to(part: Gather, device: torch.device) -> Gather:
-    parts = tuple((pool, rows.to(device)) for pool, rows in part.parts)
+    parts = tuple(Part(one.pool, one.rows.to(device), one.start) for one in part.parts)
     return Gather(parts, None if part.order is None else part.order.to(device))
 
 
@@ -152,10 +165,13 @@ def moved(plan: Schedule, device: torch.device) -> Schedule:
     return Schedule(plan.count, plan.constants, groups, roots)
 
 
-def _select(pool: Tensor, rows: Tensor) -> Tensor:
+def _select(pool: Tensor, part: Part) -> Tensor:
+    count = len(part.rows)
     if pool.shape[0] == 1:
-        return pool.expand(len(rows), *pool.shape[1:])
-    return pool.index_select(0, rows)
+        return pool if count == 1 else pool.expand(count, *pool.shape[1:])
+    if part.start < 0:
+        return pool.index_select(0, part.rows)
+    return pool if count == pool.shape[0] else pool.narrow(0, part.start, count)
 
 
 class _Pools:
@@ -173,7 +189,7 @@ class _Pools:
         return self.values[pool]
 
     def collect(self, wanted: Gather) -> Tensor:
-        parts = [_select(self.read(pool), rows) for pool, rows in wanted.parts]
+        parts = [_select(self.read(part.pool), part) for part in wanted.parts]
         together = parts[0] if len(parts) == 1 else torch.cat(parts)
         return together if wanted.order is None else together.index_select(0, wanted.order)
 

@@ -1,0 +1,102 @@
+"""`lossml search`."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from lossml.cli.common import console, print_json
+from lossml.search.recipe import OBJECTIVES, PROPOSERS, PRUNERS
+
+if TYPE_CHECKING:
+    from lossml.search.runs import RunRecord
+
+
+@click.command("search")
+@click.option("--dataset", help="digits, cifar10, cifar100, fashion-mnist, image-folder:PATH, or module:attribute.")
+@click.option("--budget", type=int, help="How many losses are trained, pruned ones included.  [200]")
+@click.option("--seed", type=int, help="The same seed gives the same search.  [0]")
+@click.option("--seeds", help="What is proposed first: zoo, none, or a file with one loss a line.  [zoo]")
+@click.option("--label-noise", type=float, help="Share of training labels made wrong.  [0]")
+@click.option("--long-tail", type=float, help="Imbalance ratio of the training split.  [1]")
+@click.option("--objective", type=click.Choice(OBJECTIVES), help="What is optimised.  [accuracy]")
+@click.option("--pruner", type=click.Choice(PRUNERS), help="Who stops weak trials early.  [asha]")
+@click.option("--proposer", type=click.Choice(PROPOSERS), help="Who proposes losses.  [evolve]")
+@click.option("--time-limit", type=float, help="Seconds after which no further cohort starts.")
+@click.option("--recipe", "file", help="A recipe file; flags win over it.")
+@click.option("--name", help="Name of the run's folder in runs/.")
+@click.option("--resume", help="Go on with a run: its folder, or its name in runs/.")
+@click.option("--no-confirm", is_flag=True, help="Stop after the search, without a verdict.")
+@click.option("--device", help="auto, cpu, cuda, cuda:1, ...  [auto]")
+@click.option("--workers", type=int, help="Processes; 0 trains in this one.  [one per core, one per GPU]")
+@click.option("--data-root", help="Folder of the data sets.  [LOSSML_DATA, or a cache]")
+@click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to standard output.")
+@click.option("--plain", is_flag=True, help="Lines instead of a live view.")
+def command(
+    file: str | None,
+    name: str | None,
+    resume: str | None,
+    no_confirm: bool,
+    as_json: bool,
+    plain: bool,
+    **flags: Any,  # noqa: ANN401 - keys of a recipe, checked there
+) -> None:
+    """Search for a loss, and confirm what was found."""
+    signal.signal(signal.SIGTERM, _stop)
+    given = {key: value for key, value in flags.items() if value is not None}
+    if no_confirm:
+        given["candidates"] = 0
+    record = _watched(given, file, name, resume, plain=plain or as_json)
+    if as_json:
+        print_json(record)
+        return
+    _report(record)
+
+
+def _stop(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _watched(
+    given: dict[str, Any], file: str | None, name: str | None, resume: str | None, *, plain: bool
+) -> "RunRecord":
+    from lossml.report.live import LiveView, PlainView
+    from lossml.search import runs
+    from lossml.search.events import Event, Started
+
+    folder: list[str] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Started):
+            folder.append(event.run)
+        view(event)
+
+    screen = console(stderr=True)
+    try:
+        with (LiveView if screen.is_terminal and not plain else PlainView)(screen) as view:
+            if resume is None:
+                return runs.search(given, file=file, name=name, listener=hear)
+            if file is not None or name is not None:
+                raise click.UsageError("--resume takes the recipe and name of the run; leave --recipe and --name out")
+            return runs.resume(runs.find_run(resume), given, listener=hear)
+    except KeyboardInterrupt:
+        where = f"lossml search --resume {folder[0]}" if folder else "the same command"
+        click.echo(f"Stopped. Every finished trial is kept; go on with: {where}", err=True)
+        sys.exit(130)
+
+
+def _report(record: "RunRecord") -> None:
+    from rich.text import Text
+
+    from lossml.report.tables import leaderboard, rejected, states, verdict_view
+
+    out = console()
+    if record.verdict is not None:
+        out.print(verdict_view(record.verdict))
+    out.print(states(record.trials))
+    out.print(rejected(record.rejections))
+    out.print(leaderboard(record.trials, record.recipe.objective, 5))
+    run = Path(record.path)
+    out.print(Text(f"Run: {run}. Next: lossml show {run}, lossml export best --run {run} -o my_loss.py"))

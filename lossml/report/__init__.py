@@ -1,0 +1,1 @@
+"""Drawing results for people: Rich renderables. Nothing is decided here."""

@@ -1,0 +1,187 @@
+"""What a person sees while a search runs: a live view on a terminal, lines elsewhere."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from lossml.report.tables import leaderboard, leaders, rejected, score, states
+from lossml.search.events import CohortFinished, Confirming, Event, Proposed, RungStarted, Started
+from lossml.search.records import RUNGS, Trial
+
+
+def duration(seconds: float) -> str:
+    """Write a duration: 42 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is known of a search in progress: the state behind both views."""
+
+    started: Started | None = None
+    began: float = field(default_factory=monotonic)
+    trials: list[Trial] = field(default_factory=list[Trial])
+    replayed: int = 0
+    rejections: Counter[str] = field(default_factory=Counter[str])
+    doing: str = "loading the data"
+    confirming: Confirming | None = None
+    stage_began: float = field(default_factory=monotonic)
+
+    def take(self, event: Event) -> None:
+        """Take an event in."""
+        if isinstance(event, Started):
+            self.started, self.began, self.doing = event, monotonic(), "proposing losses"
+        elif isinstance(event, Proposed):
+            self.rejections.update(event.rejections)
+        elif isinstance(event, RungStarted):
+            self.doing = f"training {event.trials} to {event.rung}/{RUNGS[-1]} of the steps"
+        elif isinstance(event, CohortFinished):
+            self.trials += event.trials
+            self.replayed += len(event.trials) if event.replayed else 0
+            self.doing = "proposing losses"
+        else:
+            if self.confirming is None or self.confirming.stage != event.stage:
+                self.stage_began = monotonic()
+            self.confirming = event
+
+    @property
+    def share(self) -> float:
+        """How much of the present stage is done, in [0, 1]."""
+        if self.confirming is not None:
+            return self.confirming.done / max(1, self.confirming.total)
+        return len(self.trials) / self.started.recipe.budget if self.started else 0.0
+
+    def left(self) -> str:
+        """Say how long the present stage may still take."""
+        now = monotonic()
+        if self.confirming is not None:
+            done, total, spent = self.confirming.done, self.confirming.total, now - self.stage_began
+        else:
+            done, total = len(self.trials) - self.replayed, self._budget() - self.replayed
+            spent = now - self.began
+        return f"about {duration(spent * (total - done) / done)} left" if done else "time left unknown"
+
+    def _budget(self) -> int:
+        return self.started.recipe.budget if self.started else 0
+
+    def stage(self) -> str:
+        """Say what is being done."""
+        if self.confirming is None:
+            return f"searching  {len(self.trials)} of {self._budget()} trials, {self.doing}"
+        what = {"tune": "tuning learning rates", "seeds": "paired seeds, held-out split"}[self.confirming.stage]
+        return f"confirming {self.confirming.done} of {self.confirming.total} trainings, {what}"
+
+    def title(self) -> str:
+        """Say what is searched, and where."""
+        if self.started is None:
+            return "starting"
+        facts, recipe = self.started.facts, self.started.recipe
+        where = f"{self.started.device}, {self.started.workers or 'no'} worker{'s' * (self.started.workers != 1)}"
+        extra = f", {100 * recipe.label_noise:g}% label noise" if recipe.label_noise else ""
+        extra += f", long tail {recipe.long_tail:g}" if recipe.long_tail > 1 else ""
+        return (
+            f"{facts.name}{extra}: {facts.classes} classes, {facts.sizes[0]} training samples, "
+            f"{facts.parameters} weights, {facts.steps} steps; {where}; {self.started.run}"
+        )
+
+
+class PlainView:
+    """One line per event, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        """Write to a console."""
+        self._console, self._progress = console, Progress()
+        self._told = -1
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Do nothing."""
+
+    def __call__(self, event: Event) -> None:
+        """Write what is worth a line."""
+        self._progress.take(event)
+        if isinstance(event, Started):
+            self._say(self._progress.title())
+        elif isinstance(event, CohortFinished):
+            self._say(
+                f"{event.done} of {self._progress.stage().split(' of ', 1)[1].split(',')[0]}, "
+                f"{self._best()}{'' if event.replayed else ', ' + self._progress.left()}"
+            )
+        elif isinstance(event, Confirming) and self._worth(event):
+            self._say(f"{self._progress.stage()}, {self._progress.left()}")
+
+    def _worth(self, event: Confirming) -> bool:
+        """Ten lines a stage are enough."""
+        tenth = 10 * event.done // max(1, event.total)
+        worth, self._told = tenth != self._told, tenth
+        return worth
+
+    def _best(self) -> str:
+        recipe = self._progress.started and self._progress.started.recipe
+        found = leaders(self._progress.trials, recipe.objective) if recipe else []
+        if not recipe or not found:
+            return "none alive"
+        return f"best {score(found[0].scores(recipe.objective)[-1], recipe.objective)} by {found[0].program}"
+
+    def _say(self, line: str) -> None:
+        self._console.print(Text(line), soft_wrap=True)
+
+
+class LiveView:
+    """A screen that follows the search."""
+
+    def __init__(self, console: Console) -> None:
+        """Draw on a console that is a terminal."""
+        self._progress = Progress()
+        self._live = Live(self, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Clear the screen."""
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take an event in; the next refresh shows it."""
+        self._progress.take(event)
+
+    def __rich__(self) -> RenderableType:
+        """Draw the present state."""
+        progress = self._progress
+        bar = Table.grid(expand=True, padding=(0, 1))
+        bar.add_column(ratio=1)
+        bar.add_column(justify="right")
+        bar.add_row(ProgressBar(total=1.0, completed=progress.share), progress.left())
+        objective = progress.started.recipe.objective if progress.started else "accuracy"
+        return Group(
+            Text(progress.title(), style="bold"),
+            Text(progress.stage()),
+            bar,
+            states(progress.trials),
+            rejected(dict(progress.rejections.most_common())),
+            leaderboard(progress.trials, objective, 8),
+            Text("Ctrl-C stops; the run can be resumed.", style="dim"),
+        )

@@ -1,0 +1,138 @@
+"""Tables of trials, comparisons, losses and data sets; pure functions from records to renderables."""
+
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lossml.proxy import DataStatus
+from lossml.search.compare import Comparison, Row
+from lossml.search.confirm import Verdict, points
+from lossml.search.records import RUNGS, State, Trial
+from lossml.zoo import Entry
+
+STYLES = {"better": "bold green", "worse": "red", "failed": "red", "reference": "dim"}
+
+
+def _table(*columns: str, title: str = "") -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for name in columns:
+        table.add_column(name)
+    return table
+
+
+def score(value: float, objective: str) -> str:
+    """Write a score as people read it: percent for shares, nats for the likelihood."""
+    return f"{abs(value):.4f}" if objective == "nll" else f"{100 * abs(value):.2f}"
+
+
+def leaders(trials: Sequence[Trial], objective: str) -> list[Trial]:
+    """Order trials as a leaderboard does: who got further first, then by score."""
+    living = [trial for trial in trials if trial.metrics]
+    return sorted(living, key=lambda t: (-len(t.metrics), -t.scores(objective)[-1], t.number))
+
+
+def leaderboard(trials: Sequence[Trial], objective: str, count: int = 10) -> RenderableType:
+    """Show the best trials: number, fidelity reached, score on the search-validation split, formula."""
+    table = _table("trial", "trained", objective, "origin", "loss")
+    table.columns[0].justify = table.columns[1].justify = table.columns[2].justify = "right"
+    table.columns[4].overflow = "ellipsis"
+    table.columns[4].no_wrap = True
+    table.columns[4].ratio = 1
+    table.expand = True
+    for trial in leaders(trials, objective)[:count]:
+        reached = RUNGS[len(trial.metrics) - 1]
+        table.add_row(
+            str(trial.number),
+            "full" if reached == RUNGS[-1] else f"{reached}/{RUNGS[-1]}",
+            score(trial.scores(objective)[-1], objective),
+            Text(trial.operator, overflow="ellipsis", no_wrap=True),
+            Text(trial.program),
+        )
+    return table if table.rows else Text("No trial has been trained yet.", style="dim")
+
+
+def states(trials: Sequence[Trial]) -> Text:
+    """Count trials by what became of them."""
+    found = [(state.value, sum(t.state is state for t in trials)) for state in State]
+    return Text("trials     " + ", ".join(f"{count} {name}" for name, count in found if count))
+
+
+def rejected(reasons: Mapping[str, int]) -> Text:
+    """Count what was rejected untrained, by reason."""
+    total = sum(reasons.values())
+    parts = ", ".join(f"{count} {name.lower().replace('_', ' ')}" for name, count in reasons.items())
+    return Text(f"rejected   {total} without training" + (f": {parts}" if parts else ""))
+
+
+def failures(trials: Sequence[Trial]) -> RenderableType:
+    """List why trials failed."""
+    table = _table("trial", "failed because", "loss")
+    for trial in trials:
+        if trial.state is State.FAILED:
+            table.add_row(str(trial.number), Text(trial.reason), Text(trial.program))
+    return table if table.rows else Text()
+
+
+def comparison_table(comparison: Comparison) -> RenderableType:
+    """Show a comparison: held-out scores, differences to the reference with intervals, verdicts."""
+    objective = comparison.design.objective
+    reference = comparison.rows[0].contender.label
+    table = _table("loss", "lr", objective, f"against {reference}", "interval", "p", "nll", "ece", "verdict")
+    for column in table.columns[1:8]:
+        column.justify = "right"
+    for row in comparison.rows:
+        table.add_row(*_cells(row, comparison))
+    return Group(table, Text(_caption(comparison), style="dim"))
+
+
+def _cells(row: Row, comparison: Comparison) -> list[RenderableType]:
+    design = comparison.design
+    label = row.contender.label
+    if row.contender.known and row.contender.known != label:
+        label = f"{label} = {row.contender.known}"
+    if row.verdict == "failed":
+        return [Text(label), "", "", "", "", "", "", "", Text(f"failed: {row.reason}", style="red")]
+    mean = f"{score(row.mean, design.objective)} ± {score(row.spread, design.objective)}"
+    nll, ece = (sum(getattr(m, name) for m in row.metrics) / len(row.metrics) for name in ("nll", "ece"))
+    between: list[RenderableType] = ["", "", ""]
+    if row.difference is not None:
+        unit = points(row.difference, design).split()[0]
+        ends = f"[{points(row.low, design).split()[0]}, {points(row.high, design).split()[0]}]"
+        between = [unit, Text(ends), f"{row.p:.2g}"]
+    verdict = Text(row.verdict, style=STYLES.get(row.verdict, ""))
+    return [Text(label), f"{row.lr:g}", mean, *between, f"{nll:.3f}", f"{100 * ece:.1f}", verdict]
+
+
+def _caption(comparison: Comparison) -> str:
+    design = comparison.design
+    return (
+        f"{design.seeds} paired seeds, {comparison.samples} held-out samples; ± is the spread over seeds. Intervals "
+        f"and p are corrected for {len(comparison.rows) - 1} comparisons (Holm, alpha {design.alpha:g}). Two trainings "
+        f"of the reference differ by {score(comparison.noise, design.objective)} (one standard deviation)."
+    )
+
+
+def verdict_view(verdict: Verdict) -> RenderableType:
+    """Show the claim first, then the table it rests on."""
+    return Group(Text(verdict.sentence, style="bold"), comparison_table(verdict.comparison))
+
+
+def zoo_table(entries: Sequence[Entry]) -> RenderableType:
+    """List losses with parameters, meaning and source."""
+    table = _table("name", "parameters", "what it is", "source")
+    for entry in entries:
+        parameters = ", ".join(f"{name}={p.default:g}" for name, p in entry.parameters.items())
+        table.add_row(Text(entry.name, style="bold"), Text(parameters), Text(entry.meaning), Text(entry.source))
+    return table
+
+
+def data_table(rows: Sequence[DataStatus]) -> RenderableType:
+    """List data sets: there or not, where, how to get them."""
+    table = _table("data set", "there", "where", "how to get it")
+    for row in rows:
+        there = Text("yes", style="green") if row.present else Text("no", style="yellow")
+        table.add_row(row.name, there, Text(row.place, overflow="fold"), Text(row.how))
+    return table
