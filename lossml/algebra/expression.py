@@ -49,22 +49,14 @@ def number(value: float) -> Expr:
     return sympy.Float(repr(value), DIGITS)
 
 
-def _log_of(name: str) -> Callable[[], Expr]:
-    return lambda: sympy.log(SYMBOLS[name])
-
-
-def _log_of_rest(name: str) -> Callable[[], Expr]:
-    return lambda: sympy.log(1 - SYMBOLS[name])
-
-
-# Built when called, so that they follow sympy.evaluate(False).
-_LEAVES: Mapping[str, Callable[[], Expr]] = MappingProxyType(
-    {"logp": _log_of("p"), "logs": _log_of("s"), "log1mp": _log_of_rest("p"), "log1ms": _log_of_rest("s")}
+_LOGARITHMS: Mapping[str, Expr] = MappingProxyType(
+    {
+        "logp": sympy.log(SYMBOLS["p"]),
+        "logs": sympy.log(SYMBOLS["s"]),
+        "log1mp": sympy.log(1 - SYMBOLS["p"]),
+        "log1ms": sympy.log(1 - SYMBOLS["s"]),
+    }
 )
-
-
-def _divide(a: Expr, b: Expr) -> Expr:
-    return a * sympy.Rational(1, b) if b.is_Integer else a / b
 
 
 def _rsqrt1p(a: Expr) -> Expr:
@@ -80,7 +72,7 @@ OPERATIONS: Mapping[str, Callable[..., Expr]] = MappingProxyType(
         "add": lambda a, b: a + b,
         "sub": lambda a, b: a - b,
         "mul": lambda a, b: a * b,
-        "div": _divide,
+        "div": lambda a, b: a / b,
         "pow": lambda a, b: a**b,
         "neg": lambda a: -a,
         "square": lambda a: a**2,
@@ -105,19 +97,9 @@ def _visit(node: Node, args: tuple[Expr, ...]) -> Expr:
         return number(node.value)
     if args:
         return OPERATIONS[node.op](*args)
-    return _LEAVES[node.op]() if node.op in _LEAVES else SYMBOLS[node.op]
+    return _LOGARITHMS[node.op] if node.op in _LOGARITHMS else SYMBOLS[node.op]
 
 
 def expression(node: Node) -> Expr:
     """Build the sympy expression of a program; aggregates become functions such as sum_C."""
     return fold(node, _visit)
-
-
-def sympy_text(node: Node) -> str:
-    """Write a program so that `sympy.sympify` reads it back.
-
-    The form is the program's own: sympy rearranges nothing. pi is the class prior, sum_C and its
-    kin are undefined functions.
-    """
-    with sympy.evaluate(False):  # noqa: FBT003 - sympy's signature
-        return sympy.sstr(expression(node), full_prec=False)

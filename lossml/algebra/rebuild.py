@@ -78,15 +78,14 @@ def _product(expression: Expr) -> Node:
 
 
 def _signed(coefficient: Expr, above: list[Node], below: list[Node]) -> tuple[Node, list[Node]]:
-    """Put the number of a product in its place: -x rather than -1*x, x/3 rather than (1/3)*x."""
-    if coefficient.is_Rational:
-        below = [constant(float(coefficient.q)), *below] if coefficient.q != 1 else below
-        coefficient = sympy.Integer(coefficient.p)
-    if coefficient == -1 and above:
+    """Put a product's fraction in its place: -x rather than -1*x, x/3 rather than (1/3)*x."""
+    if coefficient.q != 1:
+        below = [constant(float(coefficient.q)), *below]
+    if coefficient.p == -1 and above:
         return _chain("mul", [apply("neg", above[0]), *above[1:]]), below
-    if coefficient == 1 and above:
+    if coefficient.p == 1 and above:
         return _chain("mul", above), below
-    return _chain("mul", [program(coefficient), *above]), below
+    return _chain("mul", [constant(float(coefficient.p)), *above]), below
 
 
 def _power(base: Expr, exponent: Expr) -> Node:
