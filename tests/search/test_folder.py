@@ -29,7 +29,7 @@ def test_a_file_is_whole_while_it_is_written_anew(tmp_path):
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     """A file where a folder is needed: a sentence with the path, and what to do."""
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot write .*choose another place"):
+    with pytest.raises(RunError, match=r"cannot write .*choose another place"):
         folders.write_atomically(tmp_path / "file" / "verdict.json", "")
     with pytest.raises(UsageError):
         folders.create(Recipe("digits"), root=str(tmp_path / "file"))

@@ -69,7 +69,7 @@ def test_the_study_is_an_optuna_study_with_a_trial_each(path):
 
 
 def test_wherever_a_kill_cuts_the_file_off_the_rest_can_be_used(path, tmp_path):
-    """Cut at many places, in lines and between: whole cohorts are there, none twice, and the next one can be recorded."""
+    """Cut at many places, in lines and between: whole cohorts are there, none twice, and the next can follow."""
     content = path.read_bytes()
     counts = set()
     for end in [*range(0, len(content), 61), len(content) - 1, len(content)]:

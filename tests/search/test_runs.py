@@ -1,0 +1,254 @@
+"""Whole searches with the real trainer and the real journal: repeatable, resumable, readable, honest."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lossml.errors import RunError, UsageError
+from lossml.program import parse, show
+from lossml.search import folder as folders
+from lossml.search.events import CohortFinished, Confirming, Proposed, Started
+from lossml.search.journal import Journal, read_study
+from lossml.search.records import State
+from lossml.search.runs import best, find_run, load_run, resume, search
+
+SMALL = {"budget": 12, "cohort": 8, "seed": 7, "candidates": 1, "confirm_seeds": 2, "baselines": ["ce"], "workers": 0}
+
+
+def table(record):
+    """Write down everything about the trials that a search decides."""
+    rows = [
+        (t.number, t.state.value, t.metrics, t.operator, t.parents, t.scale, t.keys, t.program) for t in record.trials
+    ]
+    return "\n".join(map(repr, rows))
+
+
+def verdict_bytes(record):
+    return (record.path / folders.VERDICT).read_bytes()
+
+
+def go(clouds, **flags):
+    return search({"dataset": clouds, **SMALL, **flags})
+
+
+def test_the_same_seed_gives_the_same_trials_and_verdict_byte_for_byte(clouds):
+    """Two searches with one seed agree in every digit; another seed gives another search."""
+    one, two, other = go(clouds), go(clouds), go(clouds, seed=8)
+    assert one.path != two.path
+    assert table(one) == table(two) != table(other)
+    assert verdict_bytes(one) == verdict_bytes(two) != verdict_bytes(other)
+    assert one.rejections == two.rejections
+
+
+def test_workers_do_not_change_results(clouds):
+    """Two processes find what one finds."""
+    small = {"candidates": 0, "budget": 8}
+    assert table(go(clouds, **small)) == table(go(clouds, **small, workers=2))
+
+
+def test_the_budget_counts_every_trained_program_and_no_other(clouds):
+    """As many trials as asked for, no loss twice, every one with scores or a reason; rejections come on top."""
+    record = go(clouds, budget=20, seeds="none", candidates=0)
+    assert [t.number for t in record.trials] == list(range(20))
+    assert len({key for t in record.trials for key in t.keys[:1]}) == 20
+    for t in record.trials:
+        assert (len(t.metrics) == 3) == (t.state is State.COMPLETE)
+        assert bool(t.reason) == (t.state is State.FAILED)
+        assert t.state is State.FAILED or t.metrics
+        assert all(number < t.number for number in t.parents)
+        assert show(parse(t.program)) == t.program
+    assert sum(record.rejections.values()) > 20
+    assert record.verdict is None
+
+
+def test_every_proposer_and_pruner_runs(clouds):
+    """The controls run through the same loop."""
+    for flags in ({"proposer": "random", "pruner": "hyperband"}, {"pruner": "none"}, {"pruner": "median"}):
+        record = go(clouds, candidates=0, **{"budget": 6, "cohort": 4, **flags})
+        assert len(record.trials) == 6
+
+
+def test_a_listener_hears_everything_in_order(clouds):
+    """What a live view needs: the start, every cohort and its trials, the progress of the confirmation."""
+    heard = []
+    record = search({"dataset": clouds, **SMALL}, listener=heard.append)
+    assert isinstance(heard[0], Started)
+    assert heard[0].recipe == record.recipe
+    told = [e for e in heard if isinstance(e, CohortFinished)]
+    assert [e.done for e in told] == [8, 12]
+    assert [t for e in told for t in e.trials] == list(record.trials)
+    assert [e.numbers for e in heard if isinstance(e, Proposed)] == [tuple(range(8)), tuple(range(8, 12))]
+    confirming = [e for e in heard if isinstance(e, Confirming)]
+    assert {e.stage for e in confirming} == {"tune", "seeds"}
+    assert confirming[-1].done == confirming[-1].total
+
+
+def test_ctrl_c_keeps_what_was_told_and_the_search_goes_on_to_the_same_end(clouds):
+    """Interrupted after the first cohort, and again in the confirmation; nothing told is trained again."""
+    whole = go(clouds)
+
+    def stop_at(kind, count):
+        heard = []
+
+        def listen(event):
+            heard.append(event)
+            if sum(isinstance(e, kind) for e in heard) == count:
+                raise KeyboardInterrupt
+
+        return listen
+
+    with pytest.raises(KeyboardInterrupt):
+        search({"dataset": clouds, **SMALL}, name="mine", listener=stop_at(CohortFinished, 1))
+    run = find_run("mine")
+    assert len(load_run(run).trials) == 8
+    assert best(load_run(run)).confirmed is False
+    with pytest.raises(KeyboardInterrupt):
+        resume(run, {}, listener=stop_at(Confirming, 2))
+    trials = table(load_run(run))
+    heard = []
+    record = resume(run, {}, listener=heard.append)
+    assert table(record) == trials == table(whole)
+    assert verdict_bytes(record) == verdict_bytes(whole)
+    assert not any(isinstance(e, Proposed) for e in heard)
+    assert all(e.replayed for e in heard if isinstance(e, CohortFinished))
+
+
+def test_a_finished_run_is_resumed_with_a_larger_budget(clouds):
+    """Its trials stay as they are; the new ones follow."""
+    first = go(clouds, budget=8, candidates=0)
+    more = resume(first.path, {"budget": 12})
+    assert table(more).startswith(table(first))
+    assert len(more.trials) == 12
+    assert folders.read_recipe(first.path).budget == 12
+
+
+def test_a_run_of_another_recipe_is_refused_with_the_key(clouds):
+    """Whatever would change results may not change, and nothing is written."""
+    first = go(clouds, budget=8, candidates=0)
+    before = (first.path / folders.RECIPE).read_bytes()
+    with pytest.raises(UsageError, match="pruner"):
+        resume(first.path, {"pruner": "none"})
+    assert (first.path / folders.RECIPE).read_bytes() == before
+    with pytest.raises(RunError, match="no run"):
+        resume(Path("nothing"), {})
+
+
+def test_the_time_limit_ends_the_search_between_cohorts(clouds):
+    """A limit that is over at once: no cohort starts, and the run can be resumed without it."""
+    record = go(clouds, time_limit=1e-9, candidates=0)
+    assert record.trials == ()
+    with pytest.raises(RunError, match="resume"):
+        best(record)
+    assert len(resume(record.path, {"time_limit": 0}).trials) == 12
+
+
+def test_bad_input_leaves_no_folder_behind(clouds):
+    """A wrong name, recipe, seed file or device is refused before anything is written."""
+    for flags in ({"dataset": "digitz"}, {"seeds": "none.txt"}, {"device": "cuda:99"}, {"dataset": "clouds_task:tusk"}):
+        with pytest.raises(UsageError):
+            search({"dataset": clouds, **SMALL, **flags})
+    assert not Path("runs").exists()
+
+
+def test_a_run_is_found_by_folder_by_name_and_as_the_latest(clouds):
+    """As a person names it; a name that is none gets a sentence."""
+    one, two = (go(clouds, budget=2, cohort=2, candidates=0) for _ in range(2))
+    assert find_run() == two.path
+    assert find_run(one.path.name) == find_run(str(one.path)) == one.path
+    os.utime(one.path / folders.JOURNAL)
+    load_run(two.path)
+    assert find_run() == one.path
+    with pytest.raises(RunError, match="is no run"):
+        find_run("none")
+
+
+def test_the_best_is_the_verdicts_winner_or_the_best_the_search_saw(clouds):
+    """Before the confirmation the best complete trial, said to be unconfirmed; after it the winner."""
+    record = go(clouds)
+    found = best(record)
+    trial = record.trials[found.trial]
+    assert (show(found.program), found.scale) == (trial.program, trial.scale)
+    assert found.confirmed
+    early = best(replace(record, verdict=None))
+    complete = [t.metrics[-1].accuracy for t in record.trials if t.state is State.COMPLETE]
+    assert record.trials[early.trial].metrics[-1].accuracy == max(complete)
+    assert not early.confirmed
+    assert "Not confirmed" in early.note
+
+
+def test_run_json_and_verdict_json_are_json_for_machines(clouds):
+    """Strict JSON, no NaN, with device and versions."""
+    record = go(clouds)
+    for name in (folders.RUN, folders.VERDICT):
+
+        def refuse(constant):
+            raise AssertionError(constant)
+
+        json.loads((record.path / name).read_text(), parse_constant=refuse)
+    assert json.loads((record.path / folders.RUN).read_text())["device"] == "cpu"
+
+
+SEARCH = """
+import sys
+from pathlib import Path
+from lossml.search.runs import resume, search
+from lossml.search.recipe import Recipe
+
+if __name__ == "__main__":
+    if Path("runs/mine/recipe.toml").exists():
+        resume(Path("runs/mine"), {})
+    else:
+        search(FLAGS, name="mine")
+"""
+
+
+def killed_at(script, journal, size):
+    """Run a search in a process of its own and kill -9 it when the journal has reached a size; say if it was killed."""
+    with subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            if journal.exists() and journal.stat().st_size >= size:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return True
+            time.sleep(0.002)
+        assert process.returncode == 0, process.stderr.read()
+    return False
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_and_resumed_it_is_the_same_search(clouds):
+    """Kill -9 wherever the journal stands, again and again: the trials and the verdict of the uninterrupted search.
+
+    No trial and no training of the confirmation is in the journal twice.
+    """
+    whole = go(clouds)
+    length = (whole.path / folders.JOURNAL).stat().st_size
+    flags = {"dataset": clouds, **SMALL}
+    Path("killed.py").write_text(SEARCH.replace("FLAGS", repr(flags)))
+    journal = Path("runs/mine") / folders.JOURNAL
+    moments = sorted(random.Random(3).sample(range(1, length), 3))
+    assert sum(killed_at("killed.py", journal, size) for size in moments) >= 2
+    assert not killed_at("killed.py", journal, 10 * length)
+    record = load_run(Path("runs/mine"))
+    assert table(record) == table(whole)
+    assert verdict_bytes(record) == verdict_bytes(whole)
+    trainings = [json.dumps(t.user_attrs, sort_keys=True) for t in read_study(journal, "confirm").trials]
+    assert len(set(trainings)) == len(trainings) == len(read_study(whole.path / folders.JOURNAL, "confirm").trials)
+    assert len(read_study(journal, "search").trials) == len(whole.trials)
+
+
+def test_a_search_on_the_digits_finds_losses_that_train(tmp_path):
+    """Real data, small budget: the best complete trial classifies most of the search-validation split."""
+    flags = {"dataset": "digits", "budget": 8, "cohort": 8, "candidates": 0, "workers": 0, "seed": 1}
+    record = search(flags, root=str(tmp_path))
+    (trial,) = [t for t in record.trials if t.number == best(record).trial]
+    assert trial.metrics[-1].accuracy > 0.9
+    assert Journal(record.path / folders.JOURNAL, "accuracy").cohorts()[0][0].rejections == record.rejections
