@@ -10,8 +10,8 @@ _EPSILON = Parameter(0.1, 0.0, 1.0)
 
 
 def _taylor(numbers: Mapping[str, float]) -> str:
-    terms = [f"(1 - p)^{j}/{j}" for j in range(1, int(numbers["order"]) + 1)]
-    return f"sum_C(y*({' + '.join(terms)}))"
+    terms = [f"(1 - p)^{j}/{j}" for j in range(2, int(numbers["order"]) + 1)]
+    return f"sum_C(y*({' + '.join(['1 - p', *terms])}))"
 
 
 CLASSIFICATION = (
@@ -138,8 +138,10 @@ CLASSIFICATION = (
         "Sparse label smoothing regularisation",
         "classification",
         "Raymond et al. (2023), arXiv:2209.08907",
-        "label smoothing that reads the true class's probability alone",
-        "sum_C(y*({epsilon}*(C - 1)/C*(log1mp - log(C - 1)) - (1 - {epsilon} + {epsilon}/C)*logp))",
+        "label smoothing as if the other classes shared equally what the true one leaves",
+        # By this meaning the second term is subtracted; the authors' released code adds it, which rewards p = 1 without
+        # bound and smooths nothing.
+        "-sum_C(y*((1 - {epsilon} + {epsilon}/C)*logp + {epsilon}*(C - 1)/C*(log1mp - log(C - 1))))",
         {"epsilon": _EPSILON},
     ),
     Entry(

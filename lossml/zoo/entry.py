@@ -29,7 +29,7 @@ class Parameter:
 
     def checked(self, name: str, value: float) -> float:
         """Return the value, or refuse it with the rule it breaks."""
-        if not self.low <= value <= self.high:
+        if not (math.isfinite(value) and self.low <= value <= self.high):
             raise UsageError(f"{name} is {value:g}; it must lie in [{self.low:g}, {self.high:g}]")
         if self.whole and not value.is_integer():
             raise UsageError(f"{name} is {value:g}; it must be a whole number")

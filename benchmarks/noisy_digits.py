@@ -1,0 +1,50 @@
+"""Ten searches on digits with 40% wrong labels and no seeds: does each find a loss that beats tuned cross-entropy?
+
+    python benchmarks/noisy_digits.py [SEEDS]
+
+The target: at least 4 points of held-out accuracy for at least 9 of 10 search seeds, each in under 3 minutes.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import common
+
+COMMAND = "search --dataset digits --label-noise 0.4 --seeds none --budget 200"
+TARGET = 0.04
+
+
+def one(seed: int, folder: Path) -> dict[str, object]:
+    text, seconds, memory = common.lossml(*COMMAND.split(), "--seed", str(seed), "--json", folder=folder)
+    found = json.loads(text)["verdict"]
+    winner = found["winner"]
+    row = {
+        "seed": seed,
+        "sentence": found["sentence"],
+        "difference": winner["difference"],
+        "interval": [winner["low"], winner["high"]],
+        "verdict": winner["verdict"],
+        "formula": winner["contender"]["program"],
+        "known": winner["contender"]["known"],
+        "cross_entropy": found["comparison"]["rows"][0]["mean"],
+        "accuracy": winner["mean"],
+        "seconds": round(seconds, 1),
+        "peak_gib": round(memory, 2),
+    }
+    print(seed, f"{100 * winner['difference']:+.2f}", winner["verdict"], f"{seconds:.0f} s", row["formula"], flush=True)
+    return row
+
+
+def main() -> None:
+    seeds = range(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [one(seed, Path(folder)) for seed in seeds]
+    reached = sum(row["difference"] >= TARGET and row["verdict"] == "better" for row in rows)
+    common.write("noisy_digits", f"lossml {COMMAND} --seed 0..{len(rows) - 1}", {"reached": reached, "searches": rows})
+    print(f"{reached} of {len(rows)} reach {100 * TARGET:g} points; slowest {max(r['seconds'] for r in rows):.0f} s")
+
+
+if __name__ == "__main__":
+    main()
