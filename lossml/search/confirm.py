@@ -80,7 +80,7 @@ def judged(comparison: Comparison) -> Verdict:
     rows = [row for row in comparison.rows if row.contender.trial >= 0 and row.verdict != "failed"]
     if not rows:
         return Verdict("Nothing was confirmed: no candidate reached the top rung.", None, comparison)
-    sign = 1.0 if comparison.design.objective in {"accuracy", "balanced_accuracy"} else -1.0
+    sign = _sign(comparison.design)
     winner = max(rows, key=lambda row: sign * row.mean)
     return Verdict(_sentence(winner, comparison), winner, comparison)
 
@@ -92,7 +92,8 @@ def _sentence(winner: Row, comparison: Comparison) -> str:
     if winner.difference is None:
         return f"No difference found: the best loss, {name}, is {reference} itself up to scale."
     interval = f"{points(winner.difference, design)} [{points(winner.low, design)}, {points(winner.high, design)}]"
-    measured = f"{interval} of held-out {design.objective} against tuned {reference}, {design.seeds} seeds"
+    of = "of" if _sign(design) > 0 else "less"
+    measured = f"{interval} {of} held-out {design.objective} against tuned {reference}, {design.seeds} seeds"
     if winner.verdict == "no difference":
         return f"No difference found: {name}{same} has {measured}. {_power(winner, design)}"
     best = _best_baseline(comparison)
@@ -101,8 +102,13 @@ def _sentence(winner: Row, comparison: Comparison) -> str:
 
 
 def points(value: float, design: Design) -> str:
-    """Write a difference: points for shares, nats for the likelihood."""
-    return f"{100 * value:+.2f} points" if design.objective in PERCENT else f"{-value:+.4f} nats"
+    """Write a difference, positive where it is for the better: points for shares, nats for the likelihood."""
+    return f"{100 * value:+.2f} points" if design.objective in PERCENT else f"{value:+.4f} nats"
+
+
+def _sign(design: Design) -> float:
+    """Return 1 where more of the objective is better, else -1."""
+    return 1.0 if design.objective in {"accuracy", "balanced_accuracy"} else -1.0
 
 
 def _power(row: Row, design: Design) -> str:
@@ -113,13 +119,13 @@ def _power(row: Row, design: Design) -> str:
 
 
 def _best_baseline(comparison: Comparison) -> Row | None:
-    sign = 1.0 if comparison.design.objective in {"accuracy", "balanced_accuracy"} else -1.0
+    sign = _sign(comparison.design)
     rows = [row for row in comparison.rows if row.contender.trial < 0 and row.verdict != "failed"]
     return max(rows, key=lambda row: sign * row.mean) if rows else None
 
 
 def _beside(winner: Row, best: Row, design: Design) -> str:
-    gap = winner.mean - best.mean
+    gap = _sign(design) * (winner.mean - best.mean)
     return f"The best baseline is {best.contender.label}; the winner stands {points(gap, design)} from it."
 
 

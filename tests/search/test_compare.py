@@ -1,0 +1,232 @@
+"""Comparing and confirming: rates tuned alike, paired seeds, a held-out split, and no word more than that allows."""
+
+import json
+import math
+from dataclasses import replace
+from statistics import fmean, stdev
+
+import pytest
+
+from lossml import zoo
+from lossml.backend import stack
+from lossml.errors import LossMLError
+from lossml.program import parse
+from lossml.proxy import TaskSpec, Trainer
+from lossml.search.compare import Comparison, Contender, Design, Job, Row, Store, compare, contenders
+from lossml.search.confirm import finalists, judged
+from lossml.search.events import Confirming, silent
+from lossml.search.records import Metrics, State, Trial, as_json
+
+DESIGN = Design(seeds=3, learning_rates=(0.3, 1.0, 3.0), seed=5)
+EXPLODING = "sum_C(y*exp(exp(2 - 9*z)))"  # trains for a step and is infinite then
+
+
+@pytest.fixture
+def trainer(clouds):
+    with Trainer(TaskSpec(clouds), stack, workers=0) as found:
+        yield found
+
+
+def named(*texts):
+    return contenders([(text, parse(text), -1 if k == 0 else k) for k, text in enumerate(texts)], 4)
+
+
+CE, TWICE, BRIER, INVERSE = "-sum_C(y*logp)", "-2*sum_C(y*logp)", "sum_C((p - y)^2)", "sum_C(y*logp)"
+
+
+@pytest.fixture
+def found(trainer, tmp_path):
+    losses = named(CE, TWICE, BRIER, INVERSE, EXPLODING)
+    return losses, compare(trainer, losses, DESIGN, Store(tmp_path / "journal.log"), silent), tmp_path / "journal.log"
+
+
+def test_a_comparison_says_what_the_trainings_say(found):
+    """Means, spreads, differences and verdicts follow from the held-out scores of the paired seeds."""
+    losses, comparison, _ = found
+    reference, twice, brier, inverse, exploding = comparison.rows
+    for row in comparison.rows[:4]:
+        scores = [m.accuracy for m in row.metrics]
+        assert len(scores) == DESIGN.seeds
+        assert row.mean == pytest.approx(fmean(scores))
+        assert row.spread == pytest.approx(stdev(scores))
+    assert [row.contender for row in comparison.rows] == losses
+    assert (reference.verdict, reference.difference) == ("reference", None)
+    assert (twice.verdict, twice.difference, twice.p) == ("no difference", 0.0, 1.0)
+    assert twice.metrics == reference.metrics
+    assert brier.difference == pytest.approx(brier.mean - reference.mean)
+    assert brier.low <= brier.difference <= brier.high
+    assert inverse.verdict == "worse"
+    assert inverse.high < 0.0
+    assert exploding.verdict == "failed"
+    assert exploding.reason
+    assert comparison.noise == pytest.approx(math.sqrt(2.0) * reference.spread)
+    assert comparison.samples == 400
+
+
+def test_each_loss_has_the_rate_that_was_best_on_the_validation_split(found):
+    """The same grid for all; at a tie the rate nearest to the task's own."""
+    losses, comparison, path = found
+    store = Store(path)
+    (seed,) = DESIGN.of("tune")
+    for k, row in enumerate(comparison.rows[:4]):
+        tried = {lr: store.get(losses[k], Job("tune", k, lr, seed)).metrics.accuracy for lr in DESIGN.learning_rates}
+        best = [lr for lr, accuracy in tried.items() if accuracy == max(tried.values())]
+        assert row.lr == min(best, key=lambda lr: abs(math.log(lr)))
+    assert not set(DESIGN.of("tune")) & set(DESIGN.of("seeds"))
+
+
+def test_a_finished_comparison_is_read_and_not_trained_again(found, trainer):
+    """The second time gives the same result, and no training is added."""
+    losses, comparison, path = found
+    before = len(Store(path)._study.trials)
+    assert compare(trainer, losses, DESIGN, Store(path), silent) == comparison
+    assert len(Store(path)._study.trials) == before
+
+
+def test_a_comparison_stopped_anywhere_goes_on_to_the_same_result(found, trainer, tmp_path):
+    """Stopped at each of its steps in turn, like a search that is killed again and again."""
+    losses, comparison, _ = found
+    path, steps = tmp_path / "other.log", 0
+
+    def stop(event):
+        if event.done == goal and event.stage == stage:
+            raise KeyboardInterrupt
+
+    for stage, goal in (  # noqa: B007 - stop reads both
+        ("tune", 8),
+        ("seeds", 0),
+        ("seeds", 8),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            compare(trainer, losses, DESIGN, Store(path), stop)
+        assert len(Store(path)._study.trials) > steps
+        steps = len(Store(path)._study.trials)
+    assert compare(trainer, losses, DESIGN, Store(path), silent) == comparison
+
+
+def test_progress_is_told_up_to_the_end(trainer, tmp_path):
+    """Both stages from nothing to everything."""
+    heard = []
+    compare(trainer, named(CE, BRIER), replace(DESIGN, seeds=2), Store(tmp_path / "journal.log"), heard.append)
+    assert all(isinstance(event, Confirming) for event in heard)
+    for stage, total in (("tune", 6), ("seeds", 4)):
+        done = [event.done for event in heard if event.stage == stage]
+        assert done == sorted(done)
+        assert (done[0], done[-1]) == (0, total)
+
+
+def test_a_reference_that_cannot_be_trained_is_said(trainer, tmp_path):
+    """Without it there is nothing to compare with."""
+    with pytest.raises(LossMLError, match="could not be trained"):
+        compare(trainer, named(EXPLODING, CE), DESIGN, Store(tmp_path / "journal.log"), silent)
+
+
+@pytest.mark.parametrize("objective", ["balanced_accuracy", "nll", "ece"])
+def test_a_comparison_works_for_every_objective(trainer, tmp_path, objective):
+    """A loss that learns the opposite is worse by each; means are as people read them, not negated."""
+    design = replace(DESIGN, objective=objective)
+    comparison = compare(trainer, named(CE, INVERSE), design, Store(tmp_path / "journal.log"), silent)
+    row = comparison.rows[1]
+    assert row.mean == pytest.approx(fmean(getattr(m, objective) for m in row.metrics))
+    assert row.mean >= 0.0
+    assert row.difference < 0.0
+
+
+def result(trial=-1, name="ce", **settings):
+    metrics = (Metrics(0.9, 0.9, 0.3, 0.05),) * 5
+    base = Row(Contender(name, CE, 1.0, trial), 1.0, metrics, 0.9, 0.01)
+    return replace(base, **settings)
+
+
+BETTER = {
+    "mean": 0.95,
+    "difference": 0.05,
+    "low": 0.03,
+    "high": 0.07,
+    "p": 0.002,
+    "verdict": "better",
+    "detectable": 0.02,
+    "needed": 3,
+}
+SAME = {**BETTER, "mean": 0.902, "difference": 0.002, "low": -0.01, "high": 0.014, "p": 0.7, "verdict": "no difference"}
+
+
+def sentence(*rows):
+    return judged(Comparison((result(), *rows), replace(DESIGN, seeds=5), 400, 0.01)).sentence
+
+
+def test_the_sentence_says_better_only_where_the_test_does():
+    """Better, worse and no difference, each with size and interval, and what would have been needed."""
+    better = sentence(result(17, "#17", **BETTER))
+    assert better.startswith("Better: trial 17")
+    assert "+5.00 points" in better
+    assert "+3.00 points" in better
+    assert "+7.00 points" in better
+    same = sentence(result(17, "#17", **{**SAME, "needed": 120}))
+    assert same.startswith("No difference found: trial 17")
+    assert "120 seeds" in same
+    hopeless = sentence(result(17, "#17", **{**SAME, "needed": 0}))
+    assert "whatever the number of seeds" in hopeless
+    gone = {"mean": 0.8, "difference": -0.1, "low": -0.12, "high": -0.08, "verdict": "worse"}
+    assert sentence(result(17, "#17", **{**SAME, **gone})).startswith("Worse: trial 17")
+
+
+def test_the_sentence_names_a_known_loss_and_the_best_baseline():
+    """A rediscovery is called one, and who is better than cross-entropy alone is not called best of all."""
+    known = result(17, "#17", **BETTER)
+    known = replace(known, contender=replace(known.contender, known="gce(q=0.7)"))
+    strong = result(-1, "focal", **{**BETTER, "mean": 0.97, "difference": 0.07})
+    text = sentence(strong, known)
+    assert "which is gce(q=0.7) up to scale" in text
+    assert "best baseline is focal" in text
+    assert "-2.00 points" in text
+
+
+@pytest.mark.parametrize(("objective", "size"), [("nll", "+0.0500 nats"), ("ece", "+5.00 points")])
+def test_less_is_better_is_said_as_less(objective, size):
+    """For likelihood and calibration a better loss has less, and the ends of the interval stand in order."""
+    winner = result(17, "#17", **{**BETTER, "mean": 0.25})
+    design = replace(DESIGN, objective=objective)
+    other = result(-1, "focal", **{**BETTER, "mean": 0.27, "difference": 0.03})
+    text = judged(Comparison((result(mean=0.3), other, winner), design, 400, 0.01)).sentence
+    assert text.startswith(f"Better: trial 17 has {size} [")
+    assert f"less held-out {objective}" in text
+    assert "best baseline is focal; the winner stands +" in text
+
+
+def test_nothing_to_confirm_is_said():
+    """No candidate, or none that trains, is no discovery."""
+    assert sentence().startswith("Nothing was confirmed")
+    assert sentence(result(3, "#3", verdict="failed", reason="diverged")).startswith("Nothing was confirmed")
+
+
+def test_a_verdict_is_strict_json(found):
+    """Also with a loss that failed: machines read it."""
+    text = json.dumps(as_json(judged(found[1])), allow_nan=False)
+    assert json.loads(text)["sentence"]
+
+
+def test_finalists_are_the_best_complete_trials():
+    """By the last score on the search-validation split, shorter programs at a tie; the pruned and failed are out."""
+
+    def trial(number, state, *scores, program=CE):
+        metrics = tuple(Metrics(score, score, 1.0, 0.1) for score in scores)
+        return Trial(number, program, "random", (), 1.0, (f"a{number}",), state, metrics)
+
+    trials = [
+        trial(0, State.COMPLETE, 0.1, 0.2, 0.7, program=BRIER),
+        trial(1, State.PRUNED, 0.9),
+        trial(2, State.COMPLETE, 0.1, 0.2, 0.8),
+        trial(3, State.FAILED, 0.9, 0.9),
+        trial(4, State.COMPLETE, 0.1, 0.2, 0.7),
+    ]
+    assert [t.number for t in finalists(trials, "accuracy", 3)] == [2, 4, 0]
+    assert [t.number for t in finalists(trials, "accuracy", 1)] == [2]
+
+
+def test_contenders_are_scaled_like_cross_entropy_and_named():
+    """A loss that only rescales another has another factor and the same name."""
+    one, two, three = contenders([("a", parse(CE), -1), ("b", parse(TWICE), 3), ("c", zoo.program_of("gce"), 4)], 10)
+    assert (one.scale, two.scale) == (pytest.approx(1.0), pytest.approx(0.5))
+    assert (one.known, two.known, three.known) == ("ce", "ce", "gce")
+    assert (one.trial, two.trial) == (-1, 3)
