@@ -49,7 +49,7 @@ def _arguments(call: str, text: str) -> dict[str, float]:
     for part in filter(str.strip, text.split(",")):
         match = _ARGUMENT.fullmatch(part)
         if match is None:
-            raise UsageError(f"{call[:80]!r}: cannot read {part.strip()!r}; write parameter=number")
+            raise UsageError(f"{call[:80]!r}: cannot read {part.strip()[:80]!r}; write parameter=number")
         if match["name"] in found:
             raise UsageError(f"{call[:80]!r} gives {match['name']} twice; give it once")
         found[match["name"]] = float(match["value"])
