@@ -98,7 +98,8 @@ def baikal(p, t):
 
 @per_sample
 def baikal_cma(p, t):
-    terms = [0.9863 * torch.log(1.5352 * p[k]) - 1.1135 * (k == t) / (1.3716 * p[k]) for k in range(len(p))]
+    ratios = [-1.1135 * 1.3716 * (k == t) / (-0.8411 * p[k]) for k in range(len(p))]
+    terms = [0.9863 * torch.log(1.5352 * p[k]) - ratios[k] for k in range(len(p))]
     return -2.7279 * sum(terms) / len(p)
 
 
