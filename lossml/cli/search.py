@@ -97,6 +97,6 @@ def _report(record: "RunRecord") -> None:
         out.print(verdict_view(record.verdict))
     out.print(states(record.trials))
     out.print(rejected(record.rejections))
-    out.print(leaderboard(record.trials, record.recipe.objective, 5))
+    out.print(leaderboard(record.trials, record.recipe, 5))
     run = Path(record.path)
     out.print(Text(f"Run: {run}. Next: lossml show {run}, lossml export best --run {run} -o my_loss.py"))

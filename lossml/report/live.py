@@ -14,7 +14,7 @@ from rich.text import Text
 
 from lossml.report.tables import leaderboard, leaders, rejected, score, states
 from lossml.search.events import CohortFinished, Confirming, Event, Proposed, RungStarted, Started
-from lossml.search.records import RUNGS, Trial
+from lossml.search.records import FULL, Trial
 
 
 def duration(seconds: float) -> str:
@@ -47,7 +47,7 @@ class Progress:
         elif isinstance(event, Proposed):
             self.rejections.update(event.rejections)
         elif isinstance(event, RungStarted):
-            self.doing = f"training {event.trials} to {event.rung}/{RUNGS[-1]} of the steps"
+            self.doing = f"training {event.trials} to {event.rung}/{FULL} of the steps"
         elif isinstance(event, CohortFinished):
             self.trials += event.trials
             self.replayed += len(event.trials) if event.replayed else 0
@@ -175,13 +175,13 @@ class LiveView:
         bar.add_column(ratio=1)
         bar.add_column(justify="right")
         bar.add_row(ProgressBar(total=1.0, completed=progress.share), progress.left())
-        objective = progress.started.recipe.objective if progress.started else "accuracy"
+        started = progress.started
         return Group(
             Text(progress.title(), style="bold"),
             Text(progress.stage()),
             bar,
             states(progress.trials),
             rejected(dict(progress.rejections.most_common())),
-            leaderboard(progress.trials, objective, 8),
+            leaderboard(progress.trials, started.recipe, 8) if started else Text(),
             Text("Ctrl-C stops; the run can be resumed.", style="dim"),
         )

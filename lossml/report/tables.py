@@ -10,7 +10,8 @@ from rich.text import Text
 from lossml.proxy import DataStatus
 from lossml.search.compare import Comparison, Row
 from lossml.search.confirm import Verdict, points
-from lossml.search.records import RUNGS, State, Trial
+from lossml.search.recipe import Recipe
+from lossml.search.records import FULL, State, Trial
 from lossml.zoo import Entry
 
 STYLES = {"better": "bold green", "worse": "red", "failed": "red", "reference": "dim"}
@@ -34,20 +35,20 @@ def leaders(trials: Sequence[Trial], objective: str) -> list[Trial]:
     return sorted(living, key=lambda t: (-len(t.metrics), -t.scores(objective)[-1], t.number))
 
 
-def leaderboard(trials: Sequence[Trial], objective: str, count: int = 10) -> RenderableType:
+def leaderboard(trials: Sequence[Trial], recipe: Recipe, count: int = 10) -> RenderableType:
     """Show the best trials: number, fidelity reached, score on the search-validation split, formula."""
-    table = _table("trial", "trained", objective, "origin", "loss")
+    table = _table("trial", "trained", recipe.objective, "origin", "loss")
     table.columns[0].justify = table.columns[1].justify = table.columns[2].justify = "right"
     table.columns[4].overflow = "ellipsis"
     table.columns[4].no_wrap = True
     table.columns[4].ratio = 1
     table.expand = True
-    for trial in leaders(trials, objective)[:count]:
-        reached = RUNGS[len(trial.metrics) - 1]
+    for trial in leaders(trials, recipe.objective)[:count]:
+        reached = recipe.rungs[len(trial.metrics) - 1]
         table.add_row(
             str(trial.number),
-            "full" if reached == RUNGS[-1] else f"{reached}/{RUNGS[-1]}",
-            score(trial.scores(objective)[-1], objective),
+            "full" if reached == FULL else f"{reached}/{FULL}",
+            score(trial.scores(recipe.objective)[-1], recipe.objective),
             Text(trial.operator, overflow="ellipsis", no_wrap=True),
             Text(trial.program),
         )

@@ -24,11 +24,11 @@ from lossml.search.events import Confirming, Listener
 from lossml.search.journal import open_study
 from lossml.search.known import known_as
 from lossml.search.loop import loss_of, metrics_of
-from lossml.search.records import Metrics, as_json
+from lossml.search.records import FULL, Metrics, as_json
 from lossml.search.statistics import Difference, detectable, judge, paired_difference, seeds_needed
 
 STUDY = "confirm"
-FULL = 16
+
 TUNING_SEED, FIRST_SEED = 1_000_003, 2_000_003  # far from a search's seeds, so that no luck is reused
 
 

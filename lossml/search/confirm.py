@@ -13,7 +13,7 @@ from lossml.search import folder as folders
 from lossml.search.compare import Comparison, Contender, Design, Row, Store, compare, contenders
 from lossml.search.events import Listener
 from lossml.search.recipe import Recipe
-from lossml.search.records import RUNGS, Metrics, State, Trial, as_json
+from lossml.search.records import Metrics, State, Trial, as_json
 
 PERCENT = ("accuracy", "balanced_accuracy", "ece")
 
@@ -35,7 +35,7 @@ class Verdict:
 
 def finalists(trials: Sequence[Trial], objective: str, count: int) -> list[Trial]:
     """Return the best trials of those that reached the top rung, best first, shorter ones at a tie."""
-    complete = [t for t in trials if t.state is State.COMPLETE and len(t.metrics) == len(RUNGS)]
+    complete = [t for t in trials if t.state is State.COMPLETE]
     return sorted(complete, key=lambda t: (-t.scores(objective)[-1], len(t.program), t.number))[:count]
 
 

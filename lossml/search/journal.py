@@ -77,12 +77,13 @@ class Journal:
     Args:
         path: of the journal file.
         objective: what the trials' values are.
+        rungs: the fidelities they were taken at.
     """
 
-    def __init__(self, path: Path, objective: str) -> None:
+    def __init__(self, path: Path, objective: str, rungs: Sequence[int] = RUNGS) -> None:
         """Open or create the study and add the trials that a kill left out."""
         self._study = open_study(path, STUDY)
-        self._objective = objective
+        self._objective, self._rungs = objective, rungs
         self._study.set_user_attr(OBJECTIVE, objective)
         for _, trials in self.cohorts():
             self._add(trials)
@@ -101,7 +102,7 @@ class Journal:
         there = len(self._study.get_trials(deepcopy=False))
         for trial in trials:
             if trial.number >= there:
-                self._study.add_trial(_frozen(trial, self._objective))
+                self._study.add_trial(_frozen(trial, self._objective, self._rungs))
 
 
 def cohorts_of(study: optuna.Study) -> list[tuple[Cohort, tuple[Trial, ...]]]:
@@ -127,12 +128,12 @@ def _trial(row: Mapping[str, Any]) -> Trial:
     return Trial(**{**row, **typed})
 
 
-def _frozen(trial: Trial, objective: str) -> FrozenTrial:
+def _frozen(trial: Trial, objective: str, rungs: Sequence[int]) -> FrozenTrial:
     attributes = {key: value for key, value in as_json(trial).items() if key not in {"number", "state"}}
     scores = trial.scores(objective)
     return create_trial(
         state=_STATES[trial.state],
         value=scores[-1] if scores and trial.state is not State.FAILED else None,
-        intermediate_values=dict(zip(RUNGS, scores, strict=False)),
+        intermediate_values=dict(zip(rungs, scores, strict=False)),
         user_attrs=attributes,
     )

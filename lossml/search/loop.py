@@ -18,7 +18,7 @@ from lossml.search.journal import Journal
 from lossml.search.propose import Accepted, Plan, fill, make_proposer
 from lossml.search.pruning import Fate, Measure, Measured, make_pruner, make_shadow, run_cohort
 from lossml.search.recipe import Recipe
-from lossml.search.records import RUNGS, Cohort, Metrics, State, Trial
+from lossml.search.records import Cohort, Metrics, State, Trial
 
 
 def metrics_of(score: Score) -> Metrics:
@@ -42,14 +42,14 @@ def _parents(trials: Sequence[Trial], objective: str) -> list[Parent]:
     return [Parent(parse(t.program), t.number, () if t.state is State.FAILED else t.scores(objective)) for t in trials]
 
 
-def _trained(trainer: Trainer, runs: Sequence[Run], listener: Listener) -> Measure:
+def _trained(trainer: Trainer, runs: Sequence[Run], rungs: Sequence[int], listener: Listener) -> Measure:
     """Return what measures members of a cohort by training them on from where they stand."""
     states: list[Weights | None] = [None] * len(runs)
 
     def measure(members: Sequence[int], place: int) -> list[Measured]:
-        listener(RungStarted(RUNGS[place], len(members)))
-        start = RUNGS[place - 1] if place else 0
-        found = trainer.advance([runs[k] for k in members], [states[k] for k in members], start, RUNGS[place])
+        listener(RungStarted(rungs[place], len(members)))
+        start = rungs[place - 1] if place else 0
+        found = trainer.advance([runs[k] for k in members], [states[k] for k in members], start, rungs[place])
         for k, outcome in zip(members, found, strict=True):
             states[k] = outcome.state
         return [measured(outcome) for outcome in found]
@@ -80,12 +80,12 @@ class Search:
     def __init__(self, recipe: Recipe, run: Path, trainer: Trainer, listener: Listener) -> None:
         """Replay what the journal holds."""
         self._recipe, self._trainer, self._listener = recipe, trainer, listener
-        self._journal = Journal(run / folders.JOURNAL, recipe.objective)
+        self._journal = Journal(run / folders.JOURNAL, recipe.objective, recipe.rungs)
         self._proposer, self._rejected_seeds = make_proposer(recipe, trainer.facts.classes)
-        self._shadow = make_shadow(make_pruner(recipe.pruner, recipe.cohort))
+        self._shadow = make_shadow(make_pruner(recipe.pruner, recipe.cohort, recipe.rungs))
         self._told: list[Trial] = []
         for cohort, trials in self._journal.cohorts():
-            run_cohort(self._shadow, cohort.size, recipe.objective, _stored(trials))
+            run_cohort(self._shadow, cohort.size, recipe.objective, _stored(trials), recipe.rungs)
             self._finish(trials, replayed=True)
 
     def run(self, deadline: float) -> None:
@@ -99,7 +99,7 @@ class Search:
         numbers = tuple(range(start, start + len(plan.accepted)))
         self._listener(Proposed(numbers, plan.rejections))
         planned = monotonic()
-        fates = run_cohort(self._shadow, len(numbers), self._recipe.objective, self._training(plan))
+        fates = run_cohort(self._shadow, len(numbers), self._recipe.objective, self._training(plan), self._recipe.rungs)
         cohort = Cohort(start, len(numbers), plan.rejections, (planned - began, monotonic() - planned))
         trials = [_trial(*row) for row in zip(numbers, plan.accepted, fates, strict=True)]
         self._journal.record(cohort, trials)
@@ -117,7 +117,9 @@ class Search:
     def _training(self, plan: Plan) -> Measure:
         prior = self._trainer.facts.prior
         losses = [loss_of(one.proposal.program, one.scale, prior) for one in plan.accepted]
-        return _trained(self._trainer, [Run(loss, 1.0, self._recipe.seed) for loss in losses], self._listener)
+        return _trained(
+            self._trainer, [Run(loss, 1.0, self._recipe.seed) for loss in losses], self._recipe.rungs, self._listener
+        )
 
     def _finish(self, trials: Sequence[Trial], *, replayed: bool) -> None:
         self._told += trials

@@ -21,7 +21,7 @@ Measured = Metrics | str
 """What a training gave: metrics, or the reason why it failed."""
 
 Measure = Callable[[Sequence[int], int], Sequence[Measured]]
-"""Gives the results of members of a cohort (by place) at a rung (by place in RUNGS)."""
+"""Gives the results of members of a cohort (by place) at a rung (by place)."""
 
 _STATES = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
 
@@ -35,12 +35,12 @@ class Fate:
     reason: str = ""
 
 
-def make_pruner(name: str, cohort: int) -> BasePruner:
+def make_pruner(name: str, cohort: int, rungs: Sequence[int] = RUNGS) -> BasePruner:
     """Return the pruner of that name."""
     if name == "asha":
-        return SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION)
+        return SuccessiveHalvingPruner(min_resource=rungs[0], reduction_factor=REDUCTION)
     if name == "hyperband":
-        return HyperbandPruner(min_resource=1, max_resource=RUNGS[-1], reduction_factor=REDUCTION)
+        return HyperbandPruner(min_resource=rungs[0], max_resource=rungs[-1], reduction_factor=REDUCTION)
     if name == "median":
         return MedianPruner(n_startup_trials=cohort // REDUCTION, n_warmup_steps=0)
     return NopPruner()
@@ -52,14 +52,17 @@ def make_shadow(pruner: BasePruner) -> optuna.Study:
     return optuna.create_study(study_name=STUDY, direction="maximize", pruner=pruner)
 
 
-def run_cohort(shadow: optuna.Study, size: int, objective: str, measure: Measure) -> list[Fate]:
+def run_cohort(
+    shadow: optuna.Study, size: int, objective: str, measure: Measure, rungs: Sequence[int] = RUNGS
+) -> list[Fate]:
     """Take a cohort from rung to rung, pruning between them.
 
     Args:
         shadow: the study in memory.
         size: how many trials the cohort has.
         objective: what is compared.
-        measure: gives the results of members (by place) at a rung (by place in RUNGS).
+        measure: gives the results of members (by place) at a rung (by place).
+        rungs: the fidelities.
 
     Returns:
         One fate per member, in order. Every member reports before any is judged, and all are
@@ -67,7 +70,7 @@ def run_cohort(shadow: optuna.Study, size: int, objective: str, measure: Measure
     """
     trials = [shadow.ask() for _ in range(size)]
     fates = [Fate(State.RUNNING)] * size
-    for place, rung in enumerate(RUNGS):
+    for place, rung in enumerate(rungs):
         living = [k for k in range(size) if fates[k].state is State.RUNNING]
         if not living:
             break
@@ -75,7 +78,7 @@ def run_cohort(shadow: optuna.Study, size: int, objective: str, measure: Measure
             fates[k] = _extended(fates[k], found)
             if not isinstance(found, str):
                 trials[k].report(found.of(objective), rung)
-        _judge(trials, fates, last=rung == RUNGS[-1])
+        _judge(trials, fates, last=rung == rungs[-1])
     for trial, fate in zip(trials, fates, strict=True):
         done = fate.state is State.COMPLETE
         shadow.tell(trial, fate.metrics[-1].of(objective) if done else None, state=_STATES[fate.state])

@@ -13,6 +13,7 @@ from typing import Any, cast
 from lossml import zoo
 from lossml.errors import RecipeError
 from lossml.resources import recipe_names, recipe_path
+from lossml.search.records import FULL, RUNGS
 
 OBJECTIVES = ("accuracy", "balanced_accuracy", "nll", "ece")
 PRUNERS = ("asha", "hyperband", "median", "none")
@@ -33,6 +34,7 @@ class Recipe:
         seeds: "zoo", "none", or a file with one loss a line: what is proposed first.
         proposer: "evolve" or "random".
         pruner: "asha", "hyperband", "median" or "none".
+        rungs: fidelities at which trials are compared and pruned, in sixteenths of full training.
         cohort: how many trials train side by side before the next are proposed.
         label_noise: share of wrong training labels.
         long_tail: imbalance ratio of the training split.
@@ -55,6 +57,7 @@ class Recipe:
     seeds: str = "zoo"
     proposer: str = "evolve"
     pruner: str = "asha"
+    rungs: tuple[int, ...] = RUNGS
     cohort: int = 16
     label_noise: float = 0.0
     long_tail: float = 1.0
@@ -109,6 +112,11 @@ def _several(rule: Rule, what: str) -> Rule:
     return holds, f"must be a list of {what}"
 
 
+def _is_rungs(value: object) -> bool:
+    rungs = [item for item in _items(value) if isinstance(item, int) and item > 0]
+    return value == tuple(sorted(set(rungs))) and rungs[-1:] == [FULL]
+
+
 def _items(value: object) -> tuple[object, ...]:
     return cast("tuple[object, ...]", value) if isinstance(value, tuple) else ()
 
@@ -122,6 +130,7 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "seeds": (lambda v: isinstance(v, str) and bool(v), "must be zoo, none or a file with one loss a line"),
         "proposer": _one_of(PROPOSERS),
         "pruner": _one_of(PRUNERS),
+        "rungs": (_is_rungs, f"must be a growing list of sixteenths of full training, the last {FULL}"),
         "cohort": _whole(1, 1024),
         "label_noise": _number(0.0, 0.95),
         "long_tail": _number(1.0, 10_000.0),

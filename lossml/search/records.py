@@ -5,8 +5,10 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any, cast
 
-RUNGS = (1, 4, 16)
-"""Fidelities at which trials are compared, in sixteenths of full training."""
+FULL = 16
+"""Full training; fidelity is counted in its sixteenths."""
+RUNGS = (1, 4, FULL)
+"""Fidelities at which trials are compared, where a recipe says nothing else."""
 
 
 class State(Enum):
