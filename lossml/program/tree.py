@@ -116,9 +116,13 @@ def _special_bound(op: str, args: tuple[Node, ...]) -> Interval | None:
     """Bounds that need more than the arguments' intervals."""
     if op == "sum_C":
         return _class_sum_bound(args[0])
-    if op == "pow" and args[1].op == CONST and args[1].value >= 0 and args[1].value.is_integer():
+    if op == "pow" and _is_whole(args[1]) and args[0].type.interval not in iv.POSITIVE:
         return iv.integer_power(args[0].type.interval, args[1].value)
     return None
+
+
+def _is_whole(exponent: Node) -> bool:
+    return exponent.op == CONST and exponent.value >= 0 and exponent.value.is_integer()
 
 
 def _class_sum_bound(arg: Node) -> Interval | None:

@@ -113,7 +113,7 @@ def _several(rule: Rule, what: str) -> Rule:
 
 
 def _is_rungs(value: object) -> bool:
-    rungs = [item for item in _items(value) if isinstance(item, int) and item > 0]
+    rungs = [item for item in _items(value) if type(item) is int and item > 0]
     return value == tuple(sorted(set(rungs))) and rungs[-1:] == [FULL]
 
 

@@ -7,7 +7,7 @@ import pytest
 from lossml.evolve import EvolutionaryProposer, Parent, RandomProposer
 from lossml.evolve.evolutionary import better
 from lossml.evolve.propose import key_of
-from lossml.program import operations, parse
+from lossml.program import nodes, parse, show
 from lossml.program.grammar import Grammar, classification_grammar, generate
 
 GRAMMAR = classification_grammar()
@@ -109,13 +109,13 @@ def test_selection_prefers_the_better():
     assert sum(numbers) / len(numbers) > 65
 
 
-WANTED = frozenset({"y", "p", "mul", "neg", "pow", "sum_C", "const"})
+TARGET = {show(node) for _, node in nodes(parse("-sum_C(y*(1 - p)^2*logp)"))}
 
 
 def likeness(program):
-    """A cheap objective: words shared with generalised cross-entropy, less for every needless node."""
-    used = operations(program)
-    return len(used & WANTED) / len(used | WANTED) - 0.01 * program.size
+    """A cheap objective: parts shared with the focal loss among all parts of both."""
+    parts = {show(node) for _, node in nodes(program)}
+    return len(parts & TARGET) / len(parts | TARGET)
 
 
 def found_by(proposer, seed, budget=200, cohort=20):
@@ -130,7 +130,9 @@ def found_by(proposer, seed, budget=200, cohort=20):
 
 
 def test_evolution_beats_chance_on_a_cheap_objective():
-    """Over ten seeds the best that evolution finds is better than the best of as many random programs."""
+    """Over ten seeds the best of a search is on average better, and never much worse, than of as many random ones."""
     evolved = [found_by(EvolutionaryProposer(GRAMMAR), seed) for seed in range(10)]
     random_ = [found_by(RandomProposer(GRAMMAR), seed) for seed in range(10)]
-    assert sum(a > b for a, b in zip(evolved, random_, strict=True)) >= 9
+    gains = [a - b for a, b in zip(evolved, random_, strict=True)]
+    assert sum(gain > 0 for gain in gains) >= 8
+    assert min(gains) > -0.1

@@ -70,7 +70,7 @@ def test_parentheses_stand_where_they_are_needed(text, written):
         ("p)", 1, "expected an operator"),
         ("p p", 2, "expected an operator"),
         ("p $ y", 2, r"unexpected character '\$'"),
-        ("logq", 0, "did you mean 'logp'"),
+        ("logq", 0, "did you mean 'log'"),
         ("frobnicate", 0, "the language has"),
         ("exp p", 4, r"expected '\('"),
         ("max(p)", 0, r"takes 2 argument\(s\), 1 given"),

@@ -59,6 +59,7 @@ def test_equal_meanings_are_one_tree(one, other):
         ("(p - 2)^4", Axes.ELEMENT, "(0, inf)"),
         ("z^4", Axes.ELEMENT, "[0, inf)"),
         ("z^0", Axes.ELEMENT, "[0, inf)"),
+        ("p^3", Axes.ELEMENT, "(0, 1)"),
     ],
 )
 def test_types_are_inferred(text, axes, interval):
@@ -158,7 +159,7 @@ def test_other_structures_have_other_keys(one, other):
     assert structure_key(parse(one)) != structure_key(parse(other))
 
 
-@pytest.mark.parametrize("text", ["exp(800)*p", "exp(exp(exp(3)))", "3^700*p"])
+@pytest.mark.parametrize("text", ["exp(800)*p", "exp(1000)", "3^700*p"])
 def test_constants_beyond_floating_point_stay_as_written(text):
     """What a float cannot hold is not folded."""
     assert fold_constants(parse(text)) == parse(text)

@@ -87,6 +87,17 @@ def test_asha_keeps_the_best_quarter_of_those_judged_so_far():
             assert (len(fate.metrics) > 1) == (better < max(1, len(seen) // 4))
 
 
+def test_a_recipes_own_rungs_are_those_that_prune():
+    """With rungs 4 and 16 the first judgement falls at 4, on every trial, and the top is still spared."""
+    rungs = (4, 16)
+    rows = [row[:2] for row in curves(19)]
+    log = []
+    fates = run_cohort(make_shadow(make_pruner("asha", COHORT, rungs)), COHORT, "accuracy", follow(rows, log), rungs)
+    assert [place for place, _ in log] == [0, 1]
+    assert {fate.state for fate in fates} == {State.COMPLETE, State.PRUNED}
+    assert {len(fate.metrics) for fate in fates if fate.state is State.COMPLETE} == {2}
+
+
 def test_hyperband_spares_some_trials_the_first_rung():
     """Its brackets start at different rungs, so more trials reach the second than successive halving lets through."""
     reached = {}
