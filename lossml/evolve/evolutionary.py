@@ -48,9 +48,9 @@ class EvolutionaryProposer:
     start: int = 24
     population: int = 64
     elite: int = 8
-    tournament: int = 4
-    immigrants: float = 0.15
-    crossovers: float = 0.3
+    tournament: int = 7
+    immigrants: float = 0.08
+    crossovers: float = 0.4
     tie: float = 0.003
 
     def propose(self, rng: random.Random, history: Sequence[Parent], count: int) -> list[Proposal]:
