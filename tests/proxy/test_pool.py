@@ -1,0 +1,151 @@
+"""Worker processes: same results for any number, and whatever dies or hangs takes only its own job with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from lossml.backend import ProgramLoss, stack
+from lossml.errors import DataError, LossMLError, UsageError
+from lossml.proxy import Run, TaskSpec, Trainer
+from lossml.proxy.pool import Lost, Pool
+from lossml.proxy.trainer import chosen_device
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*leaked.*")
+
+
+def make(argument):
+    if argument == "refuse":
+        raise DataError("there is no data")
+    if argument == "die":
+        os._exit(3)
+
+    def handle(job):
+        if job == "hang":
+            time.sleep(60)
+        if job == "die":
+            os._exit(9)
+        if job == "memory":
+            raise MemoryError
+        if job == "fail":
+            raise ValueError("a bad candidate\nwith details")
+        return job * 2
+
+    return handle
+
+
+@pytest.fixture(scope="module")
+def pool():
+    made = Pool(make, "work", 2, time_limit=2.0)
+    yield made
+    made.close()
+
+
+def test_jobs_come_back_in_order(pool):
+    """More jobs than workers are worked off, each result in its place."""
+    assert pool.map(list(range(7))) == [0, 2, 4, 6, 8, 10, 12]
+    assert pool.map([]) == []
+
+
+@pytest.mark.parametrize(
+    ("job", "reason"),
+    [
+        ("hang", "longer than the limit"),
+        ("die", "process died"),
+        ("memory", "out of memory"),
+        ("fail", "a bad candidate"),
+    ],
+)
+def test_a_bad_job_is_lost_alone(pool, job, reason):
+    """A job that hangs, kills its process, exhausts memory or fails gives its reason; the others their results."""
+    began = time.monotonic()
+    results = pool.map([1, job, 2, 3])
+    assert results[0] == 2
+    assert results[2:] == [4, 6]
+    assert isinstance(results[1], Lost)
+    assert reason in results[1].reason
+    assert time.monotonic() - began < 20
+    assert pool.map([5]) == [10]
+
+
+def test_a_worker_that_cannot_start_says_why():
+    """What the worker's start raises reaches the caller; a dead one is explained."""
+    with pytest.raises(DataError, match="there is no data"):
+        Pool(make, "refuse", 1, time_limit=1.0)
+    with pytest.raises(LossMLError, match="died while it started"):
+        Pool(make, "die", 1, time_limit=1.0)
+
+
+def runs():
+    texts = ("-y*logp", "-y*p", "(p - y)^2", "-y*(1-p)^2*logp") * 5
+    return [Run(ProgramLoss(text), 1.0, k) for k, text in enumerate(texts)]
+
+
+def scores(workers):
+    with Trainer(TaskSpec("digits"), stack, workers=workers, device="cpu") as trainer:
+        outcomes = trainer.advance(runs(), [None] * 20, 0, 1)
+        held = trainer.evaluate([outcome.state for outcome in outcomes], "heldout")
+        assert trainer.facts.sizes == (897, 360, 540)
+        return [(o.score, h.score) for o, h in zip(outcomes, held, strict=True)]
+
+
+@pytest.mark.slow
+def test_results_do_not_depend_on_the_number_of_workers():
+    """In this process or in two others: the same numbers to the last bit."""
+    assert scores(0) == scores(2)
+
+
+class Killer:
+    """A loss that kills the process that trains with it."""
+
+    def __reduce__(self):
+        return os._exit, (7,)
+
+
+@pytest.mark.slow
+def test_a_run_that_kills_its_worker_is_tried_alone_and_reported():
+    """One deadly loss in a group costs itself only."""
+    with Trainer(TaskSpec("digits"), stack, workers=1, device="cpu") as trainer:
+        outcomes = trainer.advance([runs()[0], Run(Killer(), 1.0, 0), runs()[1]], [None] * 3, 0, 1)
+    assert [o.failure is None for o in outcomes] == [True, False, True]
+    assert "died" in outcomes[1].failure
+
+
+def test_a_device_that_is_not_there_is_refused():
+    """A misspelt or absent device gets a sentence; auto always finds one."""
+    assert chosen_device("auto") in {"cpu", "cuda"}
+    for device in ("cuda:99", "quantum"):
+        with pytest.raises(UsageError, match="cannot be used"):
+            chosen_device(device)
+
+
+ORPHAN = """
+import sys, time
+sys.path.insert(0, {root!r})
+from tests.proxy.test_pool import make
+from lossml.proxy.pool import Pool
+if __name__ == "__main__":
+    pool = Pool(make, "work", 1, 100.0)
+    print(pool._workers[0].process.pid, flush=True)
+    pool.map(["hang"])
+"""
+
+
+@pytest.mark.slow
+def test_workers_die_with_their_parent(tmp_path):
+    """Killed without warning, a search leaves no process behind."""
+    script = tmp_path / "parent.py"
+    script.write_text(ORPHAN.format(root=str(__import__("pathlib").Path(__file__).parents[2])))
+    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -1,0 +1,253 @@
+"""Tasks are what they say: sealed splits, seeded noise and tails on the training split alone, clear refusals."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lossml.errors import DataError, UsageError
+from lossml.proxy import Split, Task, TaskSpec, datasets_status, load_task, task_names
+from lossml.proxy.corrupt import flip_labels
+from lossml.proxy.networks import flip_and_shift
+from lossml.proxy.tasks import check_name
+
+
+def rows(split):
+    return {row.numpy().tobytes() for row in split.inputs}
+
+
+def test_the_splits_of_digits_are_sealed():
+    """No sample is in two splits, all samples are used, classes are spread alike."""
+    task = load_task(TaskSpec("digits"))
+    assert [len(s) for s in (task.train, task.validation, task.heldout)] == [897, 360, 540]
+    assert not rows(task.train) & rows(task.heldout)
+    assert not rows(task.validation) & rows(task.heldout)
+    for split in (task.train, task.validation, task.heldout):
+        counts = torch.bincount(split.targets, minlength=10) / len(split)
+        assert counts.min() > 0.08
+    assert sum(task.prior) == pytest.approx(1.0)
+
+
+def test_label_noise_flips_the_share_asked_for_in_training_alone():
+    """Exactly that share of training labels is wrong, validation and held-out labels are not touched."""
+    clean, noisy = load_task(TaskSpec("digits")), load_task(TaskSpec("digits", label_noise=0.4))
+    wrong = clean.train.targets != noisy.train.targets
+    assert int(wrong.sum()) == round(0.4 * len(clean.train))
+    assert torch.equal(clean.validation.targets, noisy.validation.targets)
+    assert torch.equal(clean.heldout.targets, noisy.heldout.targets)
+    again = load_task(TaskSpec("digits", label_noise=0.4))
+    assert torch.equal(noisy.train.targets, again.train.targets)
+    other = load_task(TaskSpec("digits", label_noise=0.4, seed=1))
+    assert not torch.equal(noisy.train.targets, other.train.targets)
+
+
+def test_wrong_labels_are_spread_over_all_other_classes():
+    """Symmetric noise: each other class is as likely as the next, and the own class is never drawn."""
+    targets = torch.zeros(9000, dtype=torch.int64)
+    noisy = flip_labels(targets, 10, 1.0, torch.Generator().manual_seed(0))
+    counts = torch.bincount(noisy, minlength=10)
+    assert counts[0] == 0
+    assert counts[1:].min() > 850
+
+
+def test_a_long_tail_thins_classes_out_exponentially():
+    """The first class keeps all, the last 1/ratio, in between a geometric series."""
+    task = load_task(TaskSpec("digits", long_tail=20))
+    counts = torch.bincount(task.train.targets, minlength=10)
+    full = torch.bincount(load_task(TaskSpec("digits")).train.targets, minlength=10)
+    expected = [min(int(full[c]), round(int(full.max()) * 20 ** (-c / 9))) for c in range(10)]
+    assert counts.tolist() == expected
+    assert task.batch_size <= len(task.train)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "fashion-mnist"])
+def test_real_images_are_read(data_root, name):
+    """The real sets load as uint8 images of ten classes, held-out being the official test set."""
+    task = load_task(TaskSpec(name, str(data_root)))
+    assert (len(task.train), len(task.validation), len(task.heldout)) == (10_000, 5_000, 10_000)
+    assert task.train.inputs.dtype == torch.uint8
+    assert task.network()(task.train.inputs[:3]).shape == (3, 10)
+    assert not rows(Split(task.train.inputs[:2000], task.train.targets)) & rows(
+        Split(task.validation.inputs[:2000], task.validation.targets)
+    )
+
+
+def test_a_folder_of_images_is_a_task(data_root):
+    """A torchvision ImageFolder with train and val is read, val being held out."""
+    task = load_task(TaskSpec(f"image-folder:{data_root / 'imagenette96'}"))
+    assert task.classes == 10
+    assert task.train.inputs.shape[1:] == (3, 32, 32)
+    assert len(task.heldout) == 2000
+
+
+def make_folder(root, counts):
+    rng = np.random.default_rng(0)
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for k in range(count):
+            Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(root / name / f"{k}.png")
+
+
+def test_a_folder_without_splits_is_split(tmp_path):
+    """Class folders alone are cut into three parts that share no image."""
+    make_folder(tmp_path, {"cat": 20, "dog": 20})
+    task = load_task(TaskSpec(f"image-folder:{tmp_path}"))
+    assert [len(s) for s in (task.train, task.validation, task.heldout)] == [20, 8, 12]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda root: None, "no folder of class folders"),
+        (lambda root: make_folder(root, {"only": 30}), "at least 2"),
+        (
+            lambda root: (make_folder(root, {"a": 30, "b": 30}), (root / "a" / "0.png").write_bytes(b"no")),
+            "cannot be read",
+        ),
+        (
+            lambda root: (make_folder(root / "train", {"a": 9, "b": 9}), make_folder(root / "val", {"a": 9})),
+            "different",
+        ),
+    ],
+)
+def test_a_broken_folder_is_named(tmp_path, prepare, message):
+    """An empty folder, one class, a damaged image and splits that disagree each get their sentence."""
+    prepare(tmp_path)
+    with pytest.raises(DataError, match=message):
+        load_task(TaskSpec(f"image-folder:{tmp_path}"))
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "fashion-mnist"])
+def test_missing_data_says_what_to_do(tmp_path, name):
+    """Nothing is downloaded into a folder the user gave; the sentence says what belongs there."""
+    with pytest.raises(DataError, match="put torchvision's folder there"):
+        load_task(TaskSpec(name, str(tmp_path)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_truncated_data_is_named(tmp_path):
+    """A damaged file is not a traceback."""
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    (folder / "data_batch_1").write_bytes(b"half")
+    with pytest.raises(DataError, match="cannot be read"):
+        load_task(TaskSpec("cifar10", str(tmp_path)))
+
+
+def test_a_failed_download_is_named(tmp_path, monkeypatch):
+    """Where nothing can be fetched, the sentence says to copy it."""
+    monkeypatch.delenv("LOSSML_DATA", raising=False)
+    monkeypatch.setattr("lossml.proxy.data.CACHE", tmp_path)
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.url", "http://127.0.0.1:9/nothing")
+    with pytest.raises(DataError, match="could not be downloaded"):
+        load_task(TaskSpec("cifar10"))
+
+
+@pytest.mark.parametrize(("name", "message"), [("cifar11", "did you mean 'cifar10'"), ("xyz", "there are digits")])
+def test_an_unknown_name_is_refused(name, message):
+    """A misspelt data set gets the nearest name or the list."""
+    with pytest.raises(UsageError, match=message):
+        check_name(name)
+
+
+def test_the_status_says_what_is_there(tmp_path, monkeypatch):
+    """Each data set is named with its place and how to get it."""
+    (tmp_path / "FashionMNIST").mkdir()
+    found = {row.name: row for row in datasets_status(str(tmp_path))}
+    assert set(found) == set(task_names())
+    assert found["digits"].present
+    assert found["fashion-mnist"].present
+    assert not found["cifar10"].present
+    assert "put torchvision's folder" in found["cifar10"].how
+    monkeypatch.delenv("LOSSML_DATA", raising=False)
+    monkeypatch.setattr("lossml.proxy.data.CACHE", tmp_path)
+    assert "downloaded by the first search" in {r.name: r for r in datasets_status()}["cifar10"].how
+
+
+OWN = """
+import torch
+from lossml.proxy import Split, Task
+
+def split(count, seed):
+    inputs = torch.randn(count, 4, generator=torch.Generator().manual_seed(seed))
+    return Split(inputs, (inputs.sum(1) > 0).long())
+
+TASK = Task("mine", 2, split(64, 0), split(32, 1), split(32, 2), network=lambda: torch.nn.Linear(4, 2), steps=16, batch_size=8)
+
+def build():
+    return TASK
+
+NOTHING = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "owntask.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(__import__("sys").modules, "owntask", raising=False)
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize("name", ["owntask:TASK", "owntask:build"])
+def test_a_users_own_task_is_taken(name):
+    """A Task object, or a function that gives one, is a task like any other."""
+    task = load_task(TaskSpec(name, label_noise=0.5))
+    assert (task.name, task.classes, len(task.train)) == (name, 2, 64)
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("owntask:missing", "has no 'missing'"),
+        ("nomodule:x", "cannot import 'nomodule'"),
+        ("owntask:NOTHING", "must be a lossml.proxy.Task"),
+    ],
+)
+def test_what_is_no_task_is_refused(name, message):
+    """A missing module or attribute, or something else, gets its sentence."""
+    with pytest.raises(UsageError, match=message):
+        load_task(TaskSpec(name))
+
+
+def simple(**changes):
+    split = Split(torch.zeros(8, 2), torch.tensor([0, 1] * 4))
+    values = {"train": split, "validation": split, "heldout": split, "steps": 16, "batch_size": 4, **changes}
+    return Task("t", 2, network=lambda: torch.nn.Linear(2, 2), **values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 17}, "multiple of 16"),
+        ({"steps": 0}, "multiple of 16"),
+        ({"batch_size": 9}, "larger than the training split"),
+        ({"train": Split(torch.zeros(8, 2), torch.tensor([0, 2] * 4))}, "holds class 2"),
+        ({"heldout": Split(torch.zeros(3, 2), torch.tensor([0, -1, 0]))}, "holds class -1"),
+        ({"validation": Split(torch.zeros(3, 2), torch.tensor([0]))}, "3 inputs and 1 targets"),
+        ({"validation": Split(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64))}, "0 inputs"),
+    ],
+)
+def test_a_task_that_cannot_be_trained_on_is_refused(changes, message):
+    """Steps, batch size, classes and lengths are checked when a task is built."""
+    with pytest.raises(DataError, match=message):
+        simple(**changes)
+
+
+def test_augmentation_keeps_shape_and_is_seeded():
+    """Flips and shifts move pixels within the image, the same for the same generator."""
+    images = torch.arange(2 * 3 * 8 * 8, dtype=torch.uint8).view(2, 3, 8, 8)
+    one, other = (flip_and_shift(images, torch.Generator().manual_seed(4)) for _ in range(2))
+    assert one.shape == images.shape
+    assert torch.equal(one, other)
+    assert not torch.equal(one, flip_and_shift(images, torch.Generator().manual_seed(5)))
+
+
+def test_a_spec_travels_to_workers():
+    """A task's description is plain data."""
+    spec = TaskSpec("digits", label_noise=0.2)
+    assert pickle.loads(pickle.dumps(spec)) == spec

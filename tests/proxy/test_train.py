@@ -1,0 +1,182 @@
+"""Training many networks at once is training each alone, in any pieces, and one bad loss harms no other."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lossml.backend import ProgramLoss, stack
+from lossml.proxy import Run, Split, Task, TaskSpec, load_task
+from lossml.proxy.networks import MLP, StridedConv
+from lossml.proxy.train import AdamW, Weights, advance, evaluate, initial, rate
+
+TEXTS = ("-sum_C(y*logp)", "sum_C(y*(1 - p))", "sum_C((p - y)^2)", "-y*(1 - p)^2*logp")
+
+
+@pytest.fixture(scope="module")
+def task():
+    return replace(load_task(TaskSpec("digits", label_noise=0.2)), steps=64)
+
+
+@pytest.fixture(scope="module")
+def images():
+    generator = torch.Generator().manual_seed(0)
+    split = Split(
+        torch.randint(0, 255, (64, 3, 32, 32), generator=generator, dtype=torch.uint8),
+        torch.randint(0, 4, (64,), generator=generator),
+    )
+    return Task("images", 4, split, split, split, lambda: StridedConv(3, 32, 4, (4, 8, 8)), steps=16, batch_size=16)
+
+
+def runs(texts=TEXTS, seed=3):
+    return [Run(ProgramLoss(text), 1.0 + k, seed) for k, text in enumerate(texts)]
+
+
+def same(a, b, tolerance=0.0):
+    torch.testing.assert_close(a.state.parameters, b.state.parameters, rtol=tolerance, atol=tolerance)
+
+
+def test_together_is_each_alone(task):
+    """Networks that train side by side, each with its loss and learning rate, end where each ends alone."""
+    together = advance(task, stack, runs(), [None] * 4, 0, 8)
+    for k, run in enumerate(runs()):
+        (alone,) = advance(task, stack, [run], [None], 0, 8)
+        same(together[k], alone, tolerance=2e-4)
+        assert together[k].score.accuracy == pytest.approx(alone.score.accuracy, abs=0.01)
+
+
+def test_training_can_be_cut_anywhere(task):
+    """Going on from a rung gives bit for bit what training in one go gives."""
+    whole = advance(task, stack, runs(), [None] * 4, 0, 16)
+    states = [None] * 4
+    for start, stop in ((0, 1), (1, 4), (4, 16)):
+        states = [outcome.state for outcome in advance(task, stack, runs(), states, start, stop)]
+    for outcome, state in zip(whole, states, strict=True):
+        assert torch.equal(outcome.state.parameters, state.parameters)
+        assert outcome.state.step == state.step == task.steps
+
+
+def test_the_same_seed_starts_alike_and_another_does_not(task):
+    """Weights depend on the seed alone, so that losses are compared in pairs."""
+    assert torch.equal(initial(task, 1).parameters, initial(task, 1).parameters)
+    assert not torch.equal(initial(task, 1).parameters, initial(task, 2).parameters)
+    before = torch.random.get_rng_state()
+    initial(task, 5)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_training_equals_torch(task):
+    """A network trained with cross-entropy goes where torch's own AdamW and module take it."""
+    torch.manual_seed(3)
+    network = task.network()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1.0, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.0)
+    from lossml.proxy.train import _indices
+
+    for step in range(8):
+        optimizer.param_groups[0]["lr"] = task.learning_rate * rate(step / task.steps)
+        index = _indices(task, 3, step)
+        loss = F.cross_entropy(network(task.train.inputs[index]), task.train.targets[index])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    (ours,) = advance(task, stack, [Run(ProgramLoss("-y*logp"), 1.0, 3)], [None], 0, 2)
+    theirs = torch.cat([p.detach().reshape(-1) for p in network.parameters()])
+    torch.testing.assert_close(ours.state.parameters, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_weight_decay_and_rates_are_each_networks_own():
+    """AdamW of two networks equals torch's of each."""
+    generator = torch.Generator().manual_seed(0)
+    start, gradients = torch.randn(2, 5, generator=generator), torch.randn(4, 2, 5, generator=generator)
+    zero = torch.zeros(5)
+    ours = AdamW([Weights(row.clone(), zero, zero, {}, 0) for row in start], torch.tensor([0.1, 0.01]), 0.3)
+    theirs = [torch.nn.Parameter(row.clone()) for row in start]
+    options = {"betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.3}
+    optimizers = [torch.optim.AdamW([p], lr=lr, **options) for p, lr in zip(theirs, (0.1, 0.01), strict=True)]
+    for gradient in gradients:
+        ours.step(gradient, 1.0)
+        for k, (p, optimizer) in enumerate(zip(theirs, optimizers, strict=True)):
+            p.grad = gradient[k].clone()
+            optimizer.step()
+    torch.testing.assert_close(ours.parameters.detach(), torch.stack([p.detach() for p in theirs]))
+
+
+def test_an_epoch_shows_every_sample_at_most_once(task):
+    """The order is a permutation, another one each epoch and for each seed."""
+    from lossml.proxy.train import _indices
+
+    per_epoch = len(task.train) // task.batch_size
+    first = torch.cat([_indices(task, 0, step) for step in range(per_epoch)])
+    assert len(first.unique()) == len(first)
+    assert not torch.equal(first[:64], _indices(task, 0, per_epoch))
+    assert not torch.equal(first[:64], _indices(task, 1, 0))
+
+
+@pytest.mark.parametrize("bad", ["y*exp(exp(exp(40*p)))", "-y*log(sum_C(y*p)^40)"])
+def test_a_diverging_loss_fails_alone(task, bad):
+    """A loss whose gradient overflows is reported, and its neighbours train as if it were not there."""
+    fast = [Run(ProgramLoss(bad, scale=1e30), 1e6, 3), *runs()]
+    outcomes = advance(task, stack, fast, [None] * 5, 0, 4)
+    assert "not finite" in outcomes[0].failure
+    assert outcomes[0].state is None
+    for ours, alone in zip(outcomes[1:], advance(task, stack, runs(), [None] * 4, 0, 4), strict=True):
+        same(ours, alone, tolerance=2e-4)
+
+
+def test_a_network_alone_stops_when_it_diverges(images):
+    """Convolutional networks train one at a time, and a hopeless one is not trained to the end."""
+    (outcome,) = advance(images, stack, [Run(ProgramLoss("-y*logp"), 1e30, 0)], [None], 0, 16)
+    assert "not finite" in outcome.failure
+
+
+def test_convolutions_with_batch_normalisation_train(images):
+    """A convolutional network learns its few images by heart, buffers included, in two pieces as in one."""
+    run = Run(ProgramLoss("-y*logp"), 3.0, 0)
+    long = replace(images, steps=160)
+    (half,) = advance(long, stack, [run], [None], 0, 8)
+    (rest,) = advance(long, stack, [run], [half.state], 8, 16)
+    (whole,) = advance(long, stack, [run], [None], 0, 16)
+    assert torch.equal(rest.state.parameters, whole.state.parameters)
+    assert rest.score.accuracy > 0.9
+    assert rest.state.buffers["features.1.running_mean"].abs().sum() > 0
+
+
+def test_augmentation_and_bfloat16_are_used(images):
+    """A task's augmentation is applied, seeded by step, and half precision still trains."""
+    seen = []
+
+    def augment(x, generator):
+        seen.append(int(torch.randint(0, 1000, (1,), generator=generator)))
+        return x
+
+    changed = replace(images, augment=augment, bfloat16=True)
+    (outcome,) = advance(changed, stack, [Run(ProgramLoss("-y*logp"), 1.0, 0)], [None], 0, 16)
+    assert len(set(seen)) > 10
+    assert outcome.failure is None
+
+
+def test_progress_reaches_the_losses(task):
+    """A loss that is switched off by t = 0 at the start does not move the weights there."""
+    start = initial(task, 3).parameters
+    (still,) = advance(task, stack, [Run(ProgramLoss("-y*logp*max(0, t - 0.5)"), 1.0, 3)], [None], 0, 8)
+    assert torch.equal(still.state.parameters, start)
+
+
+def test_scores_on_the_held_out_split_come_sample_by_sample(task):
+    """Evaluation says of each sample whether the answer is right, and agrees with the module itself."""
+    (outcome,) = advance(task, stack, [runs()[0]], [None], 0, 16)
+    (found,) = evaluate(task, [outcome.state], "heldout")
+    network = MLP(64, 32, 10)
+    torch.nn.utils.vector_to_parameters(outcome.state.parameters, network.parameters())
+    right = network(task.heldout.inputs).argmax(1) == task.heldout.targets
+    assert found.score.correct == tuple(right.tolist())
+    assert found.score.accuracy == pytest.approx(float(right.float().mean()))
+
+
+def test_the_rate_warms_up_and_falls_to_zero():
+    """Linear to the peak over the first twentieth, then a cosine."""
+    assert rate(0.0) < 0.05
+    assert rate(0.05) == pytest.approx(1.0)
+    assert rate(1.0) == pytest.approx(0.0, abs=1e-9)
+    assert rate(0.3) > rate(0.6) > rate(0.9)
