@@ -139,8 +139,8 @@ def absolute(a: Interval) -> Interval:
         return a
     if a in NON_POSITIVE:
         return neg(a)
-    high, high_open = max((-a.low, a.low_open), (a.high, a.high_open))
-    return of(0.0, high, high_open=high_open)
+    high, closed = max((-a.low, not a.low_open), (a.high, not a.high_open))  # of two equal ends the closed one wins
+    return of(0.0, high, high_open=not closed)
 
 
 def square(a: Interval) -> Interval:

@@ -58,12 +58,12 @@ NUMERIC: Mapping[str, Callable[..., float]] = MappingProxyType({**_UNARY, **_BIN
 
 
 def _folded(node: Node, args: tuple[Node, ...]) -> Node:
-    if not args or any(a.op != CONST for a in args) or node.op not in NUMERIC:
-        return with_args(node, args)
     try:
+        if not args or any(a.op != CONST for a in args) or node.op not in NUMERIC:
+            return with_args(node, args)
         return constant(NUMERIC[node.op](*(a.value for a in args)))
-    except (ArithmeticError, ValueError, ProgramError):  # beyond what a float can hold: leave it as written
-        return with_args(node, args)
+    except (ArithmeticError, ValueError, ProgramError):  # beyond what a float can hold, or a positive argument
+        return node  # rounded to zero: leave it as written
 
 
 def fold_constants(tree: Node) -> Node:

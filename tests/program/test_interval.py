@@ -1,12 +1,15 @@
 """Interval arithmetic is sound: what an expression's interval leaves out is never its value."""
 
 import math
+from itertools import product
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from lossml.errors import ProgramError
 from lossml.program import interval as iv
+from lossml.program import parse
 from lossml.program.key import NUMERIC
 from lossml.program.primitives import OPERATIONS, TERMINALS
 
@@ -63,6 +66,37 @@ def test_binary_bounds_hold(name, a, b, shares):
     except (OverflowError, ZeroDivisionError, ValueError):
         assume(False)
     assert_inside(value, bound)
+
+
+def _attained_grid():
+    ends = [-math.inf, -1.0, -0.5, 0.0, 0.5, 1.0, math.inf]
+    for low, high in product(ends, repeat=2):
+        for left, right in product((False, True), repeat=2):
+            if low < high or (low == high and math.isfinite(low) and not left and not right):
+                yield iv.of(low, high, low_open=left, high_open=right)
+
+
+GRID = sorted(set(_attained_grid()), key=str)
+POINTS = [-4.0, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 4.0]
+EXACT = ["neg", "square", "abs", "add", "sub", "mul", "max", "min"]  # exact on these points, so no slack
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_an_end_that_is_attained_is_never_left_out(name):
+    """On a grid of open and closed intervals every value at a point of them is strictly in the bound."""
+    operation = OPERATIONS[name]
+    held = [(a, [x for x in POINTS if x in a]) for a in GRID]
+    for chosen in product(held, repeat=operation.arity):
+        bound = operation.bound(*(a for a, _ in chosen))
+        for point in product(*(points for _, points in chosen)):
+            assert NUMERIC[name](*point) in bound, (chosen, point, bound)
+
+
+@pytest.mark.parametrize("text", ["log(1 - abs(min(cos(z), p)))", "p/(1 - min(cos(z), p)^2)"])
+def test_a_half_open_range_keeps_its_closed_end_under_abs(text):
+    """The range [-1, 1) holds -1, so one minus its absolute value can be zero."""
+    with pytest.raises(ProgramError, match=r"positive|denominator"):
+        parse(text)
 
 
 @pytest.mark.parametrize(

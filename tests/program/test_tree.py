@@ -165,6 +165,24 @@ def test_constants_beyond_floating_point_stay_as_written(text):
     assert fold_constants(parse(text)) == parse(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "y*p*log(exp(-1000))",
+        "y*p/exp(-1000)",
+        "y*p/exp(-exp(7))",
+        "y*p*log(1 - tanh(20))",
+        "y*p/0.5^2000",
+        "y*p/rsqrt1p(10^200)",
+    ],
+)
+def test_a_constant_that_vanishes_in_floating_point_breaks_no_key(text):
+    """A positive constant too small for a float folds to no zero that a logarithm or division would refuse."""
+    tree = parse(text)
+    assert structure_key(tree) == structure_key(fold_constants(tree))
+    assert fold_constants(tree).type.axes == tree.type.axes
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_constants_fold_as_they_compute(value):
     """Negation twice gives the number back, and every number is its own program."""
