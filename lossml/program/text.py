@@ -165,7 +165,7 @@ def parse(text: str) -> Node:
         ProgramError: with the position and the reason, for anything that is not a program.
     """
     if len(text) > MAX_TEXT:
-        raise ProgramError(f"the expression has {len(text)} characters; at most {MAX_TEXT} are read")
+        raise ProgramError(f"the expression has {len(text)} characters; at most {MAX_TEXT} are read", MAX_TEXT)
     reader = _Reader(_tokens(text))
     tree = reader.expression()
     if reader.now.kind != "end":

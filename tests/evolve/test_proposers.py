@@ -1,6 +1,9 @@
 """What every proposer promises, and that evolution is worth more than chance."""
 
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -45,6 +48,30 @@ def test_every_proposer_keeps_the_contract(proposer, name):
         assert one.operator
         assert set(one.parents) <= numbers
         assert one.operator.startswith("seed:") or GRAMMAR.allows(one.program)
+
+
+def test_proposals_do_not_depend_on_hash_order():
+    """Processes whose strings hash differently propose the same programs, so that a search can be resumed anywhere."""
+    script = (
+        "import random; from lossml.evolve import *; from lossml.program import show\n"
+        "from lossml.program.grammar import classification_grammar as grammar, generate\n"
+        "rng = random.Random(5)\n"
+        "past = [Parent(generate(rng, grammar()), k, (rng.random(),)) for k in range(40)]\n"
+        "for one in EvolutionaryProposer(grammar()).propose(rng, past, 60):\n"
+        "    print(one.operator, one.parents, show(one.program))\n"
+    )
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert told[0] == told[1]
+    assert len(told[0].splitlines()) == 60
 
 
 def test_seeds_come_first_and_once():

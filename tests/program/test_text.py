@@ -78,7 +78,7 @@ def test_parentheses_stand_where_they_are_needed(text, written):
         ("y + log(z)", 4, "positive"),
         ("1e999", 0, "not finite"),
         ("exp(p, y)", 0, r"takes 1 argument\(s\), 2 given"),
-        ("__import__('os')", 0, "unknown name|unexpected"),
+        ("__import__('os')", 11, 'unexpected character "\'"'),
         ("p.real", 1, "unexpected character"),
     ],
 )
@@ -86,7 +86,7 @@ def test_nonsense_gets_its_place_and_reason(text, position, message):
     """An error says where and why, and what was meant."""
     with pytest.raises(ProgramError, match=message) as caught:
         parse(text)
-    assert caught.value.position in {position, None} or "__" in text
+    assert caught.value.position == position
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,9 @@ def test_nonsense_gets_its_place_and_reason(text, position, message):
 def test_hostile_text_is_refused_at_once(text):
     """Ten megabytes or ten thousand levels are answered in less than a second, without overflowing anything."""
     began = time.perf_counter()
-    with pytest.raises(ProgramError):
+    with pytest.raises(ProgramError) as caught:
         parse(text)
+    assert caught.value.position is not None
     assert time.perf_counter() - began < 1.0
 
 

@@ -149,8 +149,7 @@ def test_the_words_in_use_are_known():
 )
 def test_order_and_constants_do_not_make_another_structure(one, other):
     """The key sees through the order of sums and products and through arithmetic on constants."""
-    same = structure_key(parse(one)) == structure_key(parse(other))
-    assert same or show(fold_constants(parse(one))) == show(fold_constants(parse(other)))
+    assert structure_key(parse(one)) == structure_key(parse(other))
 
 
 @pytest.mark.parametrize(("one", "other"), [("y - p", "p - y"), ("y*p", "y + p"), ("2*p", "3*p"), ("p/C", "C/p")])
