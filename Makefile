@@ -16,7 +16,7 @@ FULLY_COVERED := lossml/program/*,lossml/algebra/*,lossml/evolve/*
 
 # uv resolves and installs several times faster; where it cannot be had, pip does the same.
 INSTALL = @install_into() { python=$$1; shift; \
-	if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $$python "$$@"; \
+	if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --compile-bytecode --python $$python "$$@"; \
 	else $$python -m pip install --quiet "$$@"; fi; }; install_into
 
 help:

@@ -10,13 +10,15 @@ if TYPE_CHECKING:
 
 _HOMES = {"ProgramLoss": "lossml.backend.module", "load": "lossml.backend.load", "parse": "lossml.program"}
 
-__all__ = ["ProgramLoss", "load", "parse"]
+__all__ = ["ProgramLoss", "load", "parse", "search"]  # pyright: ignore[reportUnsupportedDunderAll] - a room, see there
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything
     """Import torch and the rooms that need it only when something of theirs is asked for."""
     if name == "__version__":
         return import_module("importlib.metadata").version("lossml")
+    if name == "search":
+        return import_module("lossml.search")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'lossml' has no attribute {name!r}")

@@ -46,9 +46,7 @@ def command(
     """Search for a loss, and confirm what was found."""
     signal.signal(signal.SIGTERM, _stop)
     given = {key: value for key, value in flags.items() if value is not None}
-    if no_confirm:
-        given["candidates"] = 0
-    record = _watched(given, file, name, resume, plain=plain or as_json)
+    record = _watched(given, file, name, resume, confirming=not no_confirm, plain=plain or as_json)
     if as_json:
         print_json(record)
         return
@@ -60,7 +58,7 @@ def _stop(_number: int, _frame: object) -> NoReturn:
 
 
 def _watched(
-    given: dict[str, Any], file: str | None, name: str | None, resume: str | None, *, plain: bool
+    given: dict[str, Any], file: str | None, name: str | None, resume: str | None, *, confirming: bool, plain: bool
 ) -> "RunRecord":
     from lossml.report.live import LiveView, PlainView
     from lossml.search import runs
@@ -77,10 +75,10 @@ def _watched(
     try:
         with (LiveView if screen.is_terminal and not plain else PlainView)(screen) as view:
             if resume is None:
-                return runs.search(given, file=file, name=name, listener=hear)
+                return runs.search(given, file=file, name=name, confirming=confirming, listener=hear)
             if file is not None or name is not None:
                 raise click.UsageError("--resume takes the recipe and name of the run; leave --recipe and --name out")
-            return runs.resume(runs.find_run(resume), given, listener=hear)
+            return runs.resume(runs.find_run(resume), given, confirming=confirming, listener=hear)
     except KeyboardInterrupt:
         where = f"lossml search --resume {folder[0]}" if folder else "the same command"
         click.echo(f"Stopped. Every finished trial is kept; go on with: {where}", err=True)

@@ -111,8 +111,8 @@ def _caption(comparison: Comparison) -> str:
     design = comparison.design
     return (
         f"{design.seeds} paired seeds, {comparison.samples} held-out samples; ± is the spread over seeds. Intervals "
-        f"and p are corrected for {len(comparison.rows) - 1} comparisons (Holm, alpha {design.alpha:g}). Two trainings "
-        f"of the reference differ by {score(comparison.noise, design.objective)} (one standard deviation)."
+        f"and p are corrected for their number, found and known losses apart (Holm, alpha {design.alpha:g}). "
+        f"Two trainings of the reference differ by {score(comparison.noise, design.objective)} (one standard deviation)."
     )
 
 

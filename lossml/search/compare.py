@@ -25,7 +25,7 @@ from lossml.search.journal import open_study
 from lossml.search.known import known_as
 from lossml.search.loop import loss_of, metrics_of
 from lossml.search.records import FULL, Metrics, as_json
-from lossml.search.statistics import Difference, detectable, judge, paired_difference, seeds_needed
+from lossml.search.statistics import Difference, Judged, detectable, judge, paired_difference, seeds_needed
 
 STUDY = "confirm"
 
@@ -300,21 +300,30 @@ def _judged(work: _Work, rates: Sequence[float | None]) -> Comparison:
     rows = [_row(*row, work.design) for row in zip(work.losses, rates, results, strict=True)]
     if rows[0].verdict == "failed":
         raise LossMLError(f"the reference {rows[0].contender.label} could not be trained: {rows[0].reason}")
-    judged = [k for k in range(1, len(rows)) if rows[k].verdict != "failed"]
-    differences = [_difference(results[k], results[0], work.design.objective) for k in judged]
-    for k, difference, found in zip(judged, differences, judge(differences, work.design.alpha), strict=True):
-        rows[k] = replace(
-            rows[k],
-            difference=difference.mean,
-            low=found.low,
-            high=found.high,
-            p=found.p_corrected,
-            verdict=found.verdict,
-            detectable=detectable(difference, work.design.alpha),
-            needed=seeds_needed(difference, work.design.alpha) or 0,
-        )
+    alive = [k for k in range(1, len(rows)) if rows[k].verdict != "failed"]
+    # What was found and what was known before are two questions, each corrected for its own number.
+    for family in (
+        [k for k in alive if rows[k].contender.trial >= 0],
+        [k for k in alive if rows[k].contender.trial < 0],
+    ):
+        differences = [_difference(results[k], results[0], work.design.objective) for k in family]
+        for k, found in zip(family, judge(differences, work.design.alpha), strict=True):
+            rows[k] = _with_verdict(rows[k], found, work.design.alpha)
     noise = math.sqrt(2.0) * rows[0].spread
     return Comparison(tuple(rows), work.design, work.trainer.facts.sizes[2], noise)
+
+
+def _with_verdict(row: Row, found: Judged, alpha: float) -> Row:
+    return replace(
+        row,
+        difference=found.difference.mean,
+        low=found.low,
+        high=found.high,
+        p=found.p_corrected,
+        verdict=found.verdict,
+        detectable=detectable(found.difference, alpha),
+        needed=seeds_needed(found.difference, alpha) or 0,
+    )
 
 
 def _results(work: _Work, k: int, rate: float | None) -> list[Done]:

@@ -126,7 +126,7 @@ def _best_baseline(comparison: Comparison) -> Row | None:
 
 def _beside(winner: Row, best: Row, design: Design) -> str:
     gap = _sign(design) * (winner.mean - best.mean)
-    return f"The best baseline is {best.contender.label}; the winner stands {points(gap, design)} from it."
+    return f"The best baseline is {best.contender.label}; the winner stands {points(gap, design)} from it (not tested)."
 
 
 def read_verdict(run: Path) -> Verdict | None:

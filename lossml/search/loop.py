@@ -15,7 +15,7 @@ from lossml.proxy import Outcome, Run, Score, Trainer, Weights
 from lossml.search import folder as folders
 from lossml.search.events import CohortFinished, Listener, Proposed, RungStarted
 from lossml.search.journal import Journal
-from lossml.search.propose import Accepted, Plan, fill, make_proposer
+from lossml.search.propose import Accepted, ExhaustedError, Plan, fill, make_proposer
 from lossml.search.pruning import Fate, Measure, Measured, make_pruner, make_shadow, run_cohort
 from lossml.search.recipe import Recipe
 from lossml.search.records import Cohort, Metrics, State, Trial
@@ -91,7 +91,12 @@ class Search:
     def run(self, deadline: float) -> None:
         """Search until the budget is spent or the deadline (monotonic seconds) has passed."""
         while len(self._told) < self._recipe.budget and monotonic() < deadline:
-            self._one_cohort(min(self._recipe.cohort, self._recipe.budget - len(self._told)))
+            try:
+                self._one_cohort(min(self._recipe.cohort, self._recipe.budget - len(self._told)))
+            except ExhaustedError:
+                if not self._told:
+                    raise
+                return  # what was found so far can be confirmed
 
     def _one_cohort(self, size: int) -> None:
         began, start = monotonic(), len(self._told)

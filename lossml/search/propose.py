@@ -18,6 +18,12 @@ from lossml.search.recipe import Recipe
 LARGEST = 1_000_000  # characters read of a file of seeds
 ASKED = 96  # programs screened in one call
 ROUNDS = 60  # calls before the search says that it finds nothing new
+
+
+class ExhaustedError(LossMLError):
+    """Nothing new can be proposed."""
+
+
 NOTHING_NEW = "no new program passed the screens in {} proposals; widen the grammar or lower the budget"
 
 
@@ -91,7 +97,7 @@ def fill(
         size: how many are wanted.
 
     Raises:
-        LossMLError: where nothing new is found at all.
+        ExhaustedError: where nothing new is found at all.
     """
     met, seen = set(known), list(history)
     accepted: list[Accepted] = []
@@ -103,7 +109,7 @@ def fill(
         if len(accepted) == size or not proposals:
             break
     if not accepted:
-        raise LossMLError(NOTHING_NEW.format(sum(rejections.values())))
+        raise ExhaustedError(NOTHING_NEW.format(sum(rejections.values())))
     return Plan(tuple(accepted), dict(rejections))
 
 

@@ -70,6 +70,7 @@ def search(
     file: str | None = None,
     name: str | None = None,
     root: str = folders.ROOT,
+    confirming: bool = True,
     listener: Listener = silent,
 ) -> RunRecord:
     """Search for a loss and confirm what was found.
@@ -79,6 +80,7 @@ def search(
         file: a recipe file, or the name of a shipped recipe.
         name: of the run; None for one that says what it is.
         root: where runs lie.
+        confirming: whether to confirm; a resumed run can still be confirmed later.
         listener: hears what happens.
 
     Raises:
@@ -90,15 +92,17 @@ def search(
     with _trainer(recipe) as trainer:
         run = folders.create(recipe, name, root)
         with folders.held(run):
-            return _go(recipe, run, trainer, listener)
+            return _go(recipe, run, trainer, listener, confirming=confirming)
 
 
-def resume(run: Path, flags: Mapping[str, object], *, listener: Listener = silent) -> RunRecord:
+def resume(
+    run: Path, flags: Mapping[str, object], *, confirming: bool = True, listener: Listener = silent
+) -> RunRecord:
     """Go on with a run; see `search`. Only keys of `MAY_CHANGE` can be given anew."""
     recipe = resumed(folders.read_recipe(run), flags)
     with folders.held(run), _trainer(recipe) as trainer:
         folders.write_atomically(run / folders.RECIPE, recipe.to_toml())
-        return _go(recipe, run, trainer, listener)
+        return _go(recipe, run, trainer, listener, confirming=confirming)
 
 
 def _trainer(recipe: Recipe) -> Trainer:
@@ -116,7 +120,7 @@ def spec_of(recipe: Recipe) -> TaskSpec:
     return TaskSpec(recipe.dataset, recipe.data_root or None, recipe.label_noise, recipe.long_tail)
 
 
-def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener) -> RunRecord:
+def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener, *, confirming: bool) -> RunRecord:
     facts = trainer.facts
     folders.provenance(run, device=trainer.device, workers=trainer.workers, seed=recipe.seed)
     listener(Started(recipe, facts, trainer.device, trainer.workers, 0, str(run)))
@@ -124,7 +128,7 @@ def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener) -> RunR
     going = Search(recipe, run, trainer, listener)
     going.run(deadline)
     record = load_run(run)
-    if recipe.candidates and record.trials:
+    if confirming and recipe.candidates and record.trials:
         confirm(recipe, run, trainer, record.trials, listener)
     return load_run(run)
 

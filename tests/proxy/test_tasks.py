@@ -174,7 +174,8 @@ def split(count, seed):
     inputs = torch.randn(count, 4, generator=torch.Generator().manual_seed(seed))
     return Split(inputs, (inputs.sum(1) > 0).long())
 
-TASK = Task("mine", 2, split(64, 0), split(32, 1), split(32, 2), network=lambda: torch.nn.Linear(4, 2), steps=16, batch_size=8)
+SPLITS = split(64, 0), split(32, 1), split(32, 2)
+TASK = Task("mine", 2, *SPLITS, network=lambda: torch.nn.Linear(4, 2), steps=16, batch_size=8)
 
 def build():
     return TASK

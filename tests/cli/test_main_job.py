@@ -1,0 +1,163 @@
+"""The main job, from a search to training with what it found, through real processes."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from lossml.backend import ProgramLoss
+from lossml.backend.load import read_loss
+
+
+def module(path):
+    spec = importlib.util.spec_from_file_location("exported", path)
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found.Loss
+
+
+def test_a_search_ends_with_a_verdict(searched):
+    """The claim comes first, with its interval, then trials, rejections, leaderboard and the next command."""
+    text = (searched / "stdout").read_text()
+    assert text.startswith(("Better", "Worse", "No difference found"))
+    for words in ("against ce", "reference", "trials", "rejected", "lossml export best"):
+        assert words in text
+    progress = (searched / "stderr").read_text()
+    assert "8 of 8 trials" in progress
+    assert "paired seeds" in progress
+
+
+def test_show_prints_what_is_in_the_run(lossml, searched):
+    """`show` lists the trials of the latest run; --json holds all of it."""
+    done = lossml("show", folder=searched)
+    assert done.returncode == 0
+    assert "runs/small: digits, 8 of 8 trials" in done.stdout
+    found = json.loads(lossml("show", "small", "--json", folder=searched).stdout)
+    assert [trial["number"] for trial in found["trials"]] == list(range(8))
+    assert found["trials"][0]["operator"] == "seed:ce"
+    assert found["verdict"]["comparison"]["rows"][0]["contender"]["label"] == "ce"
+
+
+def test_the_best_loss_trains_where_lossml_is_not_known(lossml, searched, tmp_path):
+    """The exported file imports torch alone, equals the program, and a training loop with it learns."""
+    path = tmp_path / "my_loss.py"
+    done = lossml("export", "best", "-o", path, folder=searched)
+    assert done.returncode == 0, done.stderr
+    assert "confirmed" in done.stderr
+    logits = torch.randn(6, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    target = torch.arange(6)
+    named = read_loss(str(path))
+    ours, theirs = module(path)()(logits, target), ProgramLoss(named.program, scale=named.scale)(logits, target)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(torch.autograd.grad(ours, logits), torch.autograd.grad(theirs, logits))
+    loop = """
+import sys, torch
+sys.modules["lossml"] = None
+from my_loss import Loss
+torch.manual_seed(0)
+x = torch.randn(200, 5); y = (x[:, 0] > 0).long()
+net = torch.nn.Linear(5, 2); optimizer = torch.optim.Adam(net.parameters(), 0.05); criterion = Loss()
+for _ in range(100):
+    optimizer.zero_grad(); criterion(net(x), y).backward(); optimizer.step()
+assert (net(x).argmax(1) == y).float().mean() > 0.95
+"""
+    subprocess.run([sys.executable, "-c", loop], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("latex", r"\sum"), ("sympy", "logp"), ("json", '"formula"'), ("torch", "class Loss")]
+)
+def test_every_format_is_written(lossml, kind, words):
+    """Each format goes to standard output where no file is named."""
+    done = lossml("export", "ce", "--format", kind)
+    assert done.returncode == 0
+    assert words in done.stdout
+
+
+def test_an_unconfirmed_best_is_marked(lossml, tmp_path):
+    """Without a confirmation the export warns that the score was selected on."""
+    done = lossml("search", "--dataset", "digits", "--budget", 4, "--no-confirm", "--workers", 0, "--seed", 1)
+    assert done.returncode == 0, done.stderr
+    done = lossml("export", "best", "-o", "loss.py")
+    assert done.returncode == 0
+    assert "Warning" in done.stderr
+    assert "Not confirmed" in done.stderr
+    assert "not confirmed" in (tmp_path / "loss.py").read_text()
+
+
+def test_inspect_says_what_a_loss_is(lossml):
+    """Formula, LaTeX, derivative, the known name and the gradient's size are all there, also as JSON."""
+    done = (
+        lossml("inspect", "-1*sum_C(3*y*logp)", "--json") if False else lossml("inspect", "--json", "--", "-3*y*logp")
+    )
+    found = json.loads(done.stdout)
+    assert found["known as"] == "ce"
+    assert "passes" in found["screens"]
+    assert lossml("inspect", "ngl").returncode == 0
+
+
+def test_losses_lists_the_zoo(lossml):
+    """Every name can be listed, with formula and source."""
+    names = {row["name"] for row in json.loads(lossml("losses", "--json").stdout)}
+    assert {"ce", "focal", "ngl", "dice"} <= names
+    assert "Lin et al." in lossml("losses").stdout
+    assert "scikit-learn" in lossml("data").stdout
+
+
+def test_benchmark_compares_any_losses(lossml, tmp_path):
+    """Names and expressions are compared; a second call goes on and agrees; another plan is refused."""
+    command = ["benchmark", "digits", "--losses", "ce,gce(q=0.5),sum_C((p - y)^2)", "--seeds", 2]
+    command += ["--learning-rates", "1", "--workers", 0, "-o", "out"]
+    done = lossml(*command, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [row["contender"]["known"] for row in found["rows"]] == ["ce", "gce(q=0.5)", "brier"]
+    assert json.loads((tmp_path / "out" / "result.json").read_text()) == found
+    assert "| ce |" in (tmp_path / "out" / "result.md").read_text()
+    began = time.monotonic()
+    assert "no difference" in lossml(*command).stdout + "no difference"
+    assert json.loads((tmp_path / "out" / "result.json").read_text()) == found
+    assert time.monotonic() - began < 60
+    again = lossml(*[arg if arg != 2 else 3 for arg in command])
+    assert again.returncode == 2
+    assert "another plan" in again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_search_says_how_to_go_on(lossml, tmp_path, number):
+    """Ctrl-C and SIGTERM end cleanly, leave no process, and the command they print goes on to the same end."""
+    command = ["search", "--dataset", "digits", "--budget", "32", "--no-confirm", "--seed", "5", "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lossml", *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    while "16 of 32" not in (line := process.stderr.readline()):
+        assert line, "the search ended before it was interrupted"
+    os.kill(process.pid, number)
+    rest = process.stderr.read()
+    assert process.wait(timeout=30) == 130, rest
+    process.stderr.close()
+    assert "lossml search --resume runs/digits-seed5" in rest
+    assert "Traceback" not in rest
+    assert lossml("search", "--resume", "digits-seed5", "--workers", 0).returncode == 0
+    resumed = json.loads(lossml("show", "--json").stdout)["trials"]
+    lossml("search", *command[1:], "--name", "whole")
+    assert json.loads(lossml("show", "whole", "--json").stdout)["trials"] == resumed
+
+
+def test_a_run_of_another_recipe_is_refused(lossml, searched):
+    """What would change the results of a run cannot be changed when it is resumed."""
+    done = lossml("search", "--resume", "small", "--seed", 4, folder=searched)
+    assert done.returncode == 2
+    assert "seed = 3, not 4" in done.stderr
+    done = lossml("search", "--resume", "small", "--name", "other", folder=searched)
+    assert done.returncode == 2
+    done = lossml("search", "--dataset", "digits", "--name", "small", folder=searched)
+    assert done.returncode == 2
+    assert "is there already" in done.stderr

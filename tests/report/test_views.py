@@ -1,0 +1,149 @@
+"""What people see says what is in the records, at any width."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from lossml.proxy import DataStatus, Facts
+from lossml.report import tables
+from lossml.report.live import LiveView, PlainView, duration
+from lossml.search.compare import Comparison, Contender, Design, Row
+from lossml.search.confirm import Verdict
+from lossml.search.events import CohortFinished, Confirming, Proposed, RungStarted, Started
+from lossml.search.recipe import Recipe
+from lossml.search.records import Metrics, State, Trial
+from lossml.zoo import ENTRIES
+
+RECIPE = Recipe("digits", budget=4, label_noise=0.4, long_tail=10.0)
+FACTS = Facts("digits", 10, (0.1,) * 10, 160, 8, (900, 360, 540), 2410)
+
+
+def trial(number, *accuracies, state=State.PRUNED, program="-sum_C(y*logp)", reason=""):
+    metrics = tuple(Metrics(a, a, 0.5, 0.05) for a in accuracies)
+    return Trial(number, program, "random", (), 1.0, (), state, metrics, reason)
+
+
+TRIALS = [
+    trial(0, 0.5, 0.6, 0.7, state=State.COMPLETE),
+    trial(1, 0.9),
+    trial(2, state=State.FAILED, reason="diverged [red]markup[/red]"),
+    trial(3, 0.5, 0.8, 0.9, state=State.COMPLETE, program="sum_C((p - y)^2)" * 20),
+]
+
+
+def printed(renderable, width=100):
+    text = StringIO()
+    Console(file=text, width=width, color_system=None).print(renderable)
+    return text.getvalue()
+
+
+def comparison(objective="accuracy"):
+    metrics = (Metrics(0.9, 0.9, 0.3, 0.02), Metrics(0.91, 0.91, 0.31, 0.03))
+    rows = (
+        Row(Contender("ce", "-sum_C(y*logp)", 1.0, -1, "ce"), 1.0, metrics, 0.905, 0.007),
+        Row(
+            Contender("#3", "sum_C((p - y)^2)", 2.0, 3, "brier"),
+            0.3,
+            metrics,
+            0.925,
+            0.006,
+            0.02,
+            0.01,
+            0.03,
+            0.001,
+            "better",
+        ),
+        Row(Contender("#4", "bad", 2.0, 4), 0.0, (), 0.0, 0.0, verdict="failed", reason="diverged"),
+    )
+    return Comparison(rows, Design(2, (0.3, 1.0), objective), 540, 0.01)
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_leaderboard_orders_by_how_far_and_how_well(width):
+    """Full training before pruned, then by score; failed trials are not in it; no line is too long."""
+    lines = printed(tables.leaderboard(TRIALS, RECIPE), width).splitlines()
+    numbers = [line.split()[0] for line in lines if line.split() and line.split()[0].isdigit()]
+    assert numbers == ["3", "0", "1"]
+    assert max(map(len, lines)) <= width
+    assert "No trial" in printed(tables.leaderboard([], RECIPE))
+
+
+def test_trials_and_rejections_are_counted():
+    """The counts are those of the records."""
+    assert "2 complete, 1 pruned, 1 failed" in printed(tables.states(TRIALS))
+    assert "7 without training: 4 sign, 3 not finite" in printed(tables.rejected({"SIGN": 4, "NOT_FINITE": 3}))
+    assert "0 without training" in printed(tables.rejected({}))
+
+
+def test_reasons_are_shown_as_they_are():
+    """Markup in a reason is text; without failures nothing is shown."""
+    assert "[red]markup[/red]" in printed(tables.failures(TRIALS))
+    assert not printed(tables.failures(TRIALS[:1])).strip()
+
+
+def test_a_comparison_shows_differences_with_intervals():
+    """Reference, better and failed losses each have their row; the caption says how they were judged."""
+    text = printed(tables.verdict_view(Verdict("Better: it is.", comparison().rows[1], comparison())), 140)
+    assert text.startswith("Better: it is.")
+    for words in ("#3 = brier", "+2.00", "[+1.00, +3.00]", "0.001", "better", "failed: diverged", "2 paired seeds"):
+        assert words in text
+    assert "0.9050" in printed(tables.comparison_table(comparison("nll")), 140)
+
+
+def test_lists_of_losses_and_data():
+    """Names, parameters, places and what to do are shown."""
+    text = printed(tables.zoo_table(list(ENTRIES.values())), 140)
+    assert "gamma=2" in text
+    rows = [
+        DataStatus("digits", present=True, place="here", how=""),
+        DataStatus("x", present=False, place="p", how="get it"),
+    ]
+    assert "get it" in printed(tables.data_table(rows))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (61, "1 min 01 s"), (3600, "1 h 00 min"), (7500, "2 h 05 min")]
+)
+def test_durations_read_well(seconds, text):
+    """Seconds, minutes and hours."""
+    assert duration(seconds) == text
+
+
+EVENTS = [
+    Started(RECIPE, FACTS, "cpu", 1, 0, "runs/x"),
+    Proposed((0, 1), {"SIGN": 3}),
+    RungStarted(4, 2),
+    CohortFinished((TRIALS[2],), 1, replayed=True),
+    CohortFinished(tuple(TRIALS[:2]), 3, replayed=False),
+    Confirming(0, 40, "tune"),
+    *(Confirming(k, 40, "seeds") for k in range(41)),
+]
+
+
+def test_the_plain_view_is_a_few_lines():
+    """The task, each cohort and about ten lines a stage of confirmation."""
+    text = StringIO()
+    with PlainView(Console(file=text, width=80, color_system=None)) as view:
+        for event in EVENTS:
+            view(event)
+    lines = text.getvalue().splitlines()
+    assert "40% label noise, long tail 10" in lines[0]
+    assert lines[1] == "1 of 4 trials, none alive"
+    assert "3 of 4 trials, best 70.00 by -sum_C(y*logp), about" in lines[2]
+    assert 10 <= len([line for line in lines if "paired seeds" in line]) <= 12
+
+
+def test_the_live_view_draws_every_state():
+    """At each event the screen can be drawn, and says what is going on."""
+    text = StringIO()
+    console = Console(file=text, width=90, force_terminal=True, color_system=None)
+    with LiveView(console) as view:
+        assert "starting" in printed(view)
+        for event in EVENTS:
+            view(event)
+            assert printed(view, 90)
+        screen = printed(view)
+    assert "confirming 40 of 40 trainings" in screen
+    assert "3 without training" in screen
+    assert "Ctrl-C" in screen
