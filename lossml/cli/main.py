@@ -5,6 +5,7 @@ something that they gave.
 """
 
 import os
+import re
 import sys
 from importlib import import_module
 
@@ -52,6 +53,17 @@ def cli() -> None:
     """
 
 
+# A formula that begins with a minus sign; no formula begins with -o, which names a file.
+_FORMULA = re.compile(r"-(?!o)[^-].*[(*^ ]", re.DOTALL)
+
+
+def arguments_of(words: list[str]) -> list[str]:
+    """Put formulas that begin with a minus sign in parentheses, so that they are not taken for options."""
+    if words[:1] not in (["export"], ["inspect"]) or "--" in words:
+        return words
+    return [f"({word})" if _FORMULA.match(word) else word for word in words]
+
+
 def _say(message: str) -> None:
     click.echo(f"Error: {message}", err=True)
 
@@ -59,7 +71,7 @@ def _say(message: str) -> None:
 def main() -> None:
     """Run the command line and exit."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(arguments_of(sys.argv[1:]), standalone_mode=False)
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as error:

@@ -111,8 +111,9 @@ def _caption(comparison: Comparison) -> str:
     design = comparison.design
     return (
         f"{design.seeds} paired seeds, {comparison.samples} held-out samples; ± is the spread over seeds. Intervals "
-        f"and p are corrected for their number, found and known losses apart (Holm, alpha {design.alpha:g}). "
-        f"Two trainings of the reference differ by {score(comparison.noise, design.objective)} (one standard deviation)."
+        f"and p are corrected for their number, found and known losses apart (Holm, {design.alpha:g}). "
+        "Two trainings of the reference differ by "
+        f"{score(comparison.noise, design.objective)} (one standard deviation)."
     )
 
 

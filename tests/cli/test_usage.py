@@ -61,7 +61,7 @@ def refused(done, *words):
         (["export", "focol"], ["focol", "focal"]),
         (["export", "focal(gama=2)"], ["gama", "gamma"]),
         (["export", "focal(gamma=-1)"], ["gamma is -1"]),
-        (["export", "-y*logp"], ["No such option"]),
+        (["export", "-q"], ["No such option"]),
         (["export", "y*(logp"], ["position 7"]),
         (["export", "y/y"], ["denominator"]),
         (["export", "ce", "--name", "not a name"], ["identifier"]),
