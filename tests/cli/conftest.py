@@ -6,6 +6,40 @@ from pathlib import Path
 
 import pytest
 
+TINY = """
+from functools import partial
+
+import torch
+
+from lossml.proxy import Split, Task
+from lossml.proxy.networks import MLP
+
+
+def clouds(count, seed):
+    targets = torch.arange(count) % 3
+    centres = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+    return Split(centres[targets] + torch.randn(count, 6, generator=torch.Generator().manual_seed(seed)), targets)
+
+
+def task():
+    splits = clouds(96, 1), clouds(99, 2), clouds(300, 3)
+    return Task("tiny", 3, *splits, network=partial(MLP, 6, 8, 3), steps=STEPS, batch_size=32, group=16)
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """The name of a task of milliseconds, lying in the folder where lossml runs."""
+    (tmp_path / "tiny.py").write_text(TINY.replace("STEPS", "32"))
+    return "tiny:task"
+
+
+@pytest.fixture
+def lasting(tmp_path):
+    """The name of the same task with cohorts of seconds, long enough to be interrupted."""
+    (tmp_path / "lasting.py").write_text(TINY.replace("STEPS", "480"))
+    return "lasting:task"
+
 
 @pytest.fixture
 def lossml(tmp_path):

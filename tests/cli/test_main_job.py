@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -80,9 +79,9 @@ def test_every_format_is_written(lossml, kind, words):
     assert words in done.stdout
 
 
-def test_an_unconfirmed_best_is_marked(lossml, tmp_path):
+def test_an_unconfirmed_best_is_marked(lossml, tiny, tmp_path):
     """Without a confirmation the export warns that the score was selected on."""
-    done = lossml("search", "--dataset", "digits", "--budget", 4, "--no-confirm", "--workers", 0, "--seed", 1)
+    done = lossml("search", "--dataset", tiny, "--budget", 6, "--no-confirm", "--workers", 0, "--seed", 1)
     assert done.returncode == 0, done.stderr
     done = lossml("export", "best", "-o", "loss.py")
     assert done.returncode == 0
@@ -109,9 +108,9 @@ def test_losses_lists_the_zoo(lossml):
     assert "scikit-learn" in lossml("data").stdout
 
 
-def test_benchmark_compares_any_losses(lossml, tmp_path):
+def test_benchmark_compares_any_losses(lossml, tiny, tmp_path):
     """Names and expressions are compared; a second call goes on and agrees; another plan is refused."""
-    command = ["benchmark", "digits", "--losses", "ce,gce(q=0.5),sum_C((p - y)^2)", "--seeds", 2]
+    command = ["benchmark", tiny, "--losses", "ce,gce(q=0.5),sum_C((p - y)^2)", "--seeds", 2]
     command += ["--learning-rates", "1", "--workers", 0, "-o", "out"]
     done = lossml(*command, "--json")
     assert done.returncode == 0, done.stderr
@@ -119,10 +118,8 @@ def test_benchmark_compares_any_losses(lossml, tmp_path):
     assert [row["contender"]["known"] for row in found["rows"]] == ["ce", "gce(q=0.5)", "brier"]
     assert json.loads((tmp_path / "out" / "result.json").read_text()) == found
     assert "| ce |" in (tmp_path / "out" / "result.md").read_text()
-    began = time.monotonic()
-    assert "no difference" in lossml(*command).stdout + "no difference"
+    assert "paired seeds" in lossml(*command).stdout
     assert json.loads((tmp_path / "out" / "result.json").read_text()) == found
-    assert time.monotonic() - began < 60
     again = lossml(*[arg if arg != 2 else 3 for arg in command])
     assert again.returncode == 2
     assert "another plan" in again.stderr
@@ -130,24 +127,24 @@ def test_benchmark_compares_any_losses(lossml, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_search_says_how_to_go_on(lossml, tmp_path, number):
+def test_an_interrupted_search_says_how_to_go_on(lossml, lasting, tmp_path, number):
     """Ctrl-C and SIGTERM end cleanly, leave no process, and the command they print goes on to the same end."""
-    command = ["search", "--dataset", "digits", "--budget", "32", "--no-confirm", "--seed", "5", "--workers", "1"]
+    command = ["search", "--dataset", lasting, "--budget", "48", "--no-confirm", "--seed", "5", "--workers", "1"]
     process = subprocess.Popen(
         [sys.executable, "-m", "lossml", *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
-    while "16 of 32" not in (line := process.stderr.readline()):
+    while "16 of 48" not in (line := process.stderr.readline()):
         assert line, "the search ended before it was interrupted"
     os.kill(process.pid, number)
     rest = process.stderr.read()
     assert process.wait(timeout=30) == 130, rest
     process.stderr.close()
-    assert "lossml search --resume runs/digits-seed5" in rest
+    assert "lossml search --resume runs/lasting-task-seed5" in rest
     assert "Traceback" not in rest
-    assert lossml("search", "--resume", "digits-seed5", "--workers", 0).returncode == 0
-    resumed = json.loads(lossml("show", "--json").stdout)["trials"]
-    lossml("search", *command[1:], "--name", "whole")
-    assert json.loads(lossml("show", "whole", "--json").stdout)["trials"] == resumed
+    resumed = json.loads(lossml("search", "--resume", "lasting-task-seed5", "--no-confirm", "--json").stdout)["trials"]
+    whole = json.loads(lossml(*command, "--name", "whole", "--json").stdout)["trials"]
+    assert len(whole) == 48
+    assert resumed == whole
 
 
 def test_a_run_of_another_recipe_is_refused(lossml, searched):
