@@ -1,0 +1,49 @@
+"""The main job on real images: a search on CIFAR-10 with a budget of 200, and its confirmation.
+
+    LOSSML_DATA=... python benchmarks/cifar10.py
+
+The targets on two cores without a GPU: the search within 8 minutes, confirmation included within 25, under 4 GiB.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import common
+
+COMMAND = "search --dataset cifar10 --budget 200 --seed 0"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        text, seconds, memory = common.lossml(*COMMAND.split(), "--json", folder=Path(folder))
+    found = json.loads(text)
+    proposing, training = (sum(cohort["seconds"][k] for cohort in found["cohorts"]) for k in (0, 1))
+    states = [trial["state"] for trial in found["trials"]]
+    result = {
+        "sentence": found["verdict"]["sentence"],
+        "winner": found["verdict"]["winner"],
+        "rows": [
+            {"loss": row["contender"]["label"], "lr": row["lr"], "accuracy": row["mean"], "spread": row["spread"]}
+            | {key: row[key] for key in ("difference", "low", "high", "p", "verdict")}
+            for row in found["verdict"]["comparison"]["rows"]
+        ],
+        "trials": {state: states.count(state) for state in sorted(set(states))},
+        "rejected": {
+            reason: sum(c["rejections"].get(reason, 0) for c in found["cohorts"]) for reason in reasons(found)
+        },
+        "search_seconds": round(proposing + training, 1),
+        "of_which_proposing": round(proposing, 1),
+        "total_seconds": round(seconds, 1),
+        "peak_gib": round(memory, 2),
+    }
+    common.write("cifar10", f"lossml {COMMAND}", result)
+    print(json.dumps(result, indent=2))
+
+
+def reasons(found: dict) -> list[str]:
+    return sorted({reason for cohort in found["cohorts"] for reason in cohort["rejections"]})
+
+
+if __name__ == "__main__":
+    main()
