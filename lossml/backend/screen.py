@@ -7,15 +7,14 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from lossml.backend.descent import learned
 from lossml.backend.fingerprint import Fingerprint, fingerprints_of
-from lossml.backend.probe import CROSS_ENTROPY, Probe, logit_gradients, make_probe, root_mean_square
+from lossml.backend.probe import Probe, logit_gradients, make_probe
 from lossml.program import Node
 
 MIN_SIZE = 1e-9  # of the logit gradient, per sample: below it training cannot see the loss in float32
-SIGN_SHARE = 0.75
-DESCENT_STEPS = 40
-DESCENT_RATE = 1.0
-DESCENT_ACCURACY = 0.9
+SIGN_SHARE = 0.6  # half would be chance
+LEARNED = 0.65  # of the way from chance to cross-entropy
 
 
 class Rejection(Enum):
@@ -55,25 +54,6 @@ def sign_share(gradients: Tensor, probe: Probe) -> Tensor:
     return up[:, wrong].double().mean(1)
 
 
-def descent_accuracy(programs: Sequence[Node], probe: Probe) -> Tensor:
-    """Descend each program on free logits and return the share (K,) of samples whose argmax is then right.
-
-    The gradient is scaled to cross-entropy's at the start, as in training. The argmax is asked
-    for, not p > 1/2: a loss may be under-confident by design and still classify.
-    """
-    start = make_probe(probe.classes, probe.logits.shape[-1], (1.0,))
-    first = logit_gradients([CROSS_ENTROPY, *programs], start.logits, start)
-    sizes = root_mean_square(first)
-    factor = (sizes[0] / sizes[1:]).view(-1, 1, 1, 1)
-    logits = start.logits.expand(len(programs), *start.logits.shape)
-    gradient = first[1:]
-    for _ in range(DESCENT_STEPS):
-        step = (gradient * factor).nan_to_num(0.0, 0.0, 0.0)
-        logits = logits - DESCENT_RATE * step / step.square().sum(2, keepdim=True).sqrt().clamp_min(1.0)
-        gradient = logit_gradients(programs, logits, start)
-    return (logits.argmax(2) == start.target).flatten(1).double().mean(1)
-
-
 def screen(programs: Sequence[Node], probe: Probe, known: Container[str] = ()) -> list[Screened]:
     """Screen a batch of programs.
 
@@ -88,10 +68,12 @@ def screen(programs: Sequence[Node], probe: Probe, known: Container[str] = ()) -
     gradients = logit_gradients(programs, probe.logits, probe)
     prints = fingerprints_of(gradients)
     reasons = _duplicates([_gradient_fault(g, f) for g, f in zip(gradients, prints, strict=True)], prints, known)
-    _reject(reasons, Rejection.SIGN, sign_share(gradients, probe) < SIGN_SHARE)
+    fresh = make_probe(probe.classes, probe.logits.shape[-1], (0.1,))
+    at_start = logit_gradients(programs, fresh.logits, fresh)
+    _reject(reasons, Rejection.SIGN, sign_share(at_start, fresh) < SIGN_SHARE)
     alive = [k for k, reason in enumerate(reasons) if reason is None]
     failed = torch.zeros(len(programs), dtype=torch.bool)
-    failed[alive] = descent_accuracy([programs[k] for k in alive], probe) < DESCENT_ACCURACY
+    failed[alive] = learned([programs[k] for k in alive], probe.classes, probe.logits.shape[-1]) < LEARNED
     _reject(reasons, Rejection.DESCENT, failed)
     return [Screened(*row) for row in zip(programs, prints, reasons, strict=True)]
 

@@ -1,15 +1,12 @@
 """Real data: where it lies, how it gets there, and what is said where it is not."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torchvision import datasets
-from torchvision.transforms import v2
 
 from lossml.errors import DataError
 from lossml.proxy.task import Split
@@ -24,14 +21,14 @@ class Source:
     """A torchvision data set.
 
     Attributes:
-        open: torchvision's class, called with root, train and download.
+        dataset: torchvision's class of that name.
         folder: what it makes inside the root.
         classes: number of classes.
         channels: of its images.
         size: height and width of its images.
     """
 
-    open: Callable[..., Any]
+    dataset: str
     folder: str
     classes: int
     channels: int
@@ -39,9 +36,9 @@ class Source:
 
 
 SOURCES: dict[str, Source] = {
-    "cifar10": Source(datasets.CIFAR10, "cifar-10-batches-py", 10, 3, 32),
-    "cifar100": Source(datasets.CIFAR100, "cifar-100-python", 100, 3, 32),
-    "fashion-mnist": Source(datasets.FashionMNIST, "FashionMNIST", 10, 1, 28),
+    "cifar10": Source("CIFAR10", "cifar-10-batches-py", 10, 3, 32),
+    "cifar100": Source("CIFAR100", "cifar-100-python", 100, 3, 32),
+    "fashion-mnist": Source("FashionMNIST", "FashionMNIST", 10, 1, 28),
 }
 
 
@@ -97,8 +94,10 @@ def read(name: str, data_root: str | None, *, train: bool) -> Split:
             f"{name} is not in {root}: there is no {source.folder}; put torchvision's folder there, "
             "or leave --data-root and LOSSML_DATA out to download it"
         )
+    from torchvision import datasets
+
     try:
-        found = source.open(str(root), train=train, download=missing)
+        found = getattr(datasets, source.dataset)(str(root), train=train, download=missing)
     except Exception as error:  # torchvision raises what the unpickler, the file or the network raise
         raise DataError(_damaged(name, root / source.folder, error, missing=missing)) from error
     return Split(_images(found.data), torch.as_tensor(found.targets, dtype=torch.int64).clone())
@@ -140,6 +139,9 @@ def read_folder(path: str) -> tuple[Split, list[str]]:
     Raises:
         DataError: where it is no such folder or an image cannot be read.
     """
+    from torchvision import datasets
+    from torchvision.transforms import v2
+
     transform = v2.Compose([v2.ToImage(), v2.Resize(FOLDER_SIZE, antialias=True), v2.CenterCrop(FOLDER_SIZE)])
     try:
         folder = datasets.ImageFolder(str(Path(path).expanduser()), transform=transform)

@@ -5,6 +5,7 @@ A worker is spawned, not forked, runs one thread on a CPU, and dies with its par
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections import deque
@@ -28,6 +29,15 @@ class Lost:
     reason: str
 
 
+def _send(pipe: connection.Connection, value: object) -> None:
+    """Send a copy: multiprocessing's own way holds an open file for every tensor, until there are none left."""
+    pipe.send_bytes(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+
+
+def _receive(pipe: connection.Connection) -> Any:  # noqa: ANN401 - what the other side sent
+    return pickle.loads(pipe.recv_bytes())  # noqa: S301 - from a process that this one started
+
+
 def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -42,15 +52,15 @@ def _serve(pipe: connection.Connection, make: Callable[[Any], Handler], argument
     try:
         handle = make(argument)
     except LossMLError as error:
-        pipe.send(error)
+        _send(pipe, error)
         return
-    pipe.send(None)
+    _send(pipe, None)
     while True:
         try:
-            job = pipe.recv()
+            job = _receive(pipe)
         except EOFError:
             return
-        pipe.send(_answer(handle, job))
+        _send(pipe, _answer(handle, job))
 
 
 def _answer(handle: Handler, job: object) -> object:
@@ -104,7 +114,7 @@ class Pool:
 
     def _greet(self, worker: _Worker) -> None:
         try:
-            problem = worker.pipe.recv()
+            problem = _receive(worker.pipe)
         except EOFError as error:
             raise LossMLError(
                 "a worker process died while it started; is there enough memory? fewer --workers need less"
@@ -122,14 +132,21 @@ class Pool:
         return results
 
     def _hand_out(self, waiting: deque[tuple[int, Any]]) -> None:
-        for worker in self._workers:
-            if waiting and worker.job is None:
-                worker.job, job = waiting.popleft()
-                worker.deadline = monotonic() + self.time_limit
-                worker.pipe.send(job)
+        for place, worker in enumerate(self._workers):
+            if not waiting or worker.job is not None:
+                continue
+            try:
+                _send(worker.pipe, waiting[0][1])
+            except OSError:  # it died while it was idle; the new one gets the job in the next round
+                self._renew(place)
+                continue
+            worker.job, _ = waiting.popleft()
+            worker.deadline = monotonic() + self.time_limit
 
     def _collect(self, results: list[Any]) -> None:
         busy = [worker for worker in self._workers if worker.job is not None]
+        if not busy:
+            return
         patience = max(0.0, min(worker.deadline for worker in busy) - monotonic())
         ready = connection.wait([worker.pipe for worker in busy], timeout=min(patience, 1.0))
         for place, worker in enumerate(self._workers):
@@ -144,7 +161,7 @@ class Pool:
 
     def _receive(self, place: int, worker: _Worker) -> object:
         try:
-            result = worker.pipe.recv()
+            result = _receive(worker.pipe)
         except (EOFError, OSError):
             self._renew(place)
             return Lost("its process died, most likely for lack of memory")

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from lossml.errors import DataError, UsageError
 from lossml.proxy import data
@@ -79,6 +77,9 @@ def _load(spec: TaskSpec) -> Task:
 
 
 def _digits() -> Task:
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     x, y = load_digits(return_X_y=True)
     rest, held, rest_y, held_y = train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
     train, val, train_y, val_y = train_test_split(rest, rest_y, test_size=2 / 7, random_state=0, stratify=rest_y)

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from lossml.backend import adamw
 from lossml.proxy.metrics import Score, score
 from lossml.proxy.task import Split, Task
 
 SIXTEENTHS = 16  # fidelity is counted in these
-BETAS, EPSILON = (0.9, 0.99), 1e-8
-WARM_UP = 0.05  # share of full training
 EVALUATED = 2_000  # samples in one evaluation call
 
 Stack = Callable[[Sequence[Any]], nn.Module]
@@ -134,15 +133,8 @@ def _batch(task: Task, runs: Sequence[Run], step: int) -> tuple[Tensor, Tensor]:
     return inputs, task.train.targets[index]
 
 
-def rate(progress: float) -> float:
-    """Return the share of the peak learning rate: linear warm-up, then cosine to zero over full training."""
-    if progress < WARM_UP:
-        return (progress + 1e-3) / (WARM_UP + 1e-3)
-    return 0.5 * (1.0 + math.cos(math.pi * (progress - WARM_UP) / (1.0 - WARM_UP)))
-
-
 class AdamW:
-    """AdamW (Loshchilov, Hutter 2019) on the parameters (K, P) of K networks, a learning rate for each."""
+    """AdamW on the parameters (K, P) of K networks, a learning rate for each."""
 
     def __init__(self, states: Sequence[Weights], rates: Tensor, weight_decay: float) -> None:
         """Collect the states; all have done the same number of steps."""
@@ -153,16 +145,11 @@ class AdamW:
         self.rates = rates.view(-1, 1)
         self.weight_decay = weight_decay
 
-    @torch.no_grad()
     def step(self, gradient: Tensor, share: float) -> None:
         """Go one step down gradients (K, P), at a share of the peak learning rates."""
         self.count += 1
-        self.momentum.lerp_(gradient, 1.0 - BETAS[0])
-        self.variance.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1.0 - BETAS[1])
-        size = (self.variance / (1.0 - BETAS[1] ** self.count)).sqrt_().add_(EPSILON)
-        lr = self.rates * share
-        self.parameters.mul_(1.0 - lr * self.weight_decay)
-        self.parameters.sub_(lr / (1.0 - BETAS[0] ** self.count) * (self.momentum / size))
+        moments = self.momentum, self.variance
+        adamw.step_(self.parameters, moments, gradient, self.count, self.rates * share, self.weight_decay)
 
     def state(self, k: int, buffers: dict[str, Tensor]) -> Weights:
         """Return where network k stands, on the CPU."""
@@ -221,7 +208,7 @@ def _train_step(
     inputs, targets = _batch(task, runs, step)
     losses = loss(batched.logits(optimizer.parameters, buffers, inputs, training=True), targets)
     (gradient,) = torch.autograd.grad(losses.sum(), optimizer.parameters)
-    optimizer.step(gradient, rate(progress))
+    optimizer.step(gradient, adamw.rate(progress))
 
 
 def _outcomes(task: Task, batched: Batched, optimizer: AdamW, buffers: dict[str, Tensor]) -> list[Outcome]:

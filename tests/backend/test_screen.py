@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from lossml import zoo
 from lossml.backend import Rejection, gradient_scale, logit_gradients, make_probe, screen
+from lossml.backend.descent import learned
 from lossml.backend.probe import CHUNK, samples_for
-from lossml.backend.screen import descent_accuracy, sign_share
+from lossml.backend.screen import LEARNED, sign_share
 from lossml.program import parse
 
 GOOD = ("-y*logp", "-y*p", "(p - y)^2", "-y*(1-p)^2*logp", "y*(1 - p^0.7)/0.7")
@@ -23,7 +25,8 @@ def reasons(*texts, known=(), classes=10):
         ("1e-12*y*p", Rejection.FLAT),
         ("y*logp", Rejection.SIGN),
         ("-p*logp", Rejection.SIGN),
-        ("sum_C(p^2)", Rejection.DESCENT),
+        ("sum_C(p^2)", Rejection.SIGN),
+        ("y*log1mp", Rejection.DESCENT),
         ("y*(1-p)^9 - y*p", None),
     ],
 )
@@ -65,11 +68,31 @@ def test_the_sign_looks_at_wrong_answers_only():
     assert mirrored == 0.0
 
 
-def test_descent_separates():
-    """Free logits follow a good loss to the right class and a wrong one away."""
-    good, bad = descent_accuracy([parse("-y*logp"), parse("y*logp")], make_probe(10)).tolist()
-    assert good == 1.0
-    assert bad < 0.2
+@pytest.mark.parametrize("pixels", [1, 4])
+def test_descent_separates(pixels):
+    """On overlapping clusters cross-entropy gets as far as itself, its mirror below chance, a greedy one between."""
+    programs = [parse("-y*logp"), parse("-7*y*logp"), parse("y*logp"), parse("y*log1mp")]
+    ce, scaled, mirrored, greedy = learned(programs, 10, pixels).tolist()
+    assert ce == pytest.approx(1.0)
+    assert scaled == pytest.approx(1.0)
+    assert mirrored < 0.0
+    assert greedy < LEARNED, "what gains without bound from right answers gives classes up"
+
+
+def test_descent_is_each_programs_own():
+    """What stands beside a program does not change how far it gets, also where batches are cut."""
+    programs = [parse(text) for text in GOOD] + [parse("y*exp(exp(exp(1/p)))")]
+    torch.testing.assert_close(learned(programs, 1000)[:2], learned(programs[:2], 1000))
+    assert learned(programs, 10)[-1] < 0.0
+    assert learned([], 10).shape == (0,)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100, 1000])
+def test_the_zoo_is_not_rejected(classes):
+    """No published classification loss is screened out, at any number of classes."""
+    entries = {name: zoo.program_of(name) for name, e in zoo.ENTRIES.items() if e.kind == "classification"}
+    found = screen(list(entries.values()), make_probe(classes))
+    assert {s.rejection for s in found} <= {None, Rejection.DUPLICATE}
 
 
 def test_gradient_scale_makes_gradients_equal_at_the_start():

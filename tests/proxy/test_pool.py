@@ -1,5 +1,6 @@
 """Worker processes: same results for any number, and whatever dies or hangs takes only its own job with it."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 
 import psutil
 import pytest
+import torch
 
 from lossml.backend import ProgramLoss, stack
 from lossml.errors import DataError, LossMLError, UsageError
@@ -49,6 +51,26 @@ def test_jobs_come_back_in_order(pool):
     """More jobs than workers are worked off, each result in its place."""
     assert pool.map(list(range(7))) == [0, 2, 4, 6, 8, 10, 12]
     assert pool.map([]) == []
+
+
+def test_tensors_sent_back_hold_no_open_files(pool):
+    """Networks held between rungs are copies: a limit of 256 open files is enough for any search."""
+    before = psutil.Process().num_fds()
+    (found,) = pool.map([[torch.ones(3) for _ in range(400)]])
+    assert len(found) == 800
+    assert psutil.Process().num_fds() == before
+
+
+def test_a_worker_that_died_while_idle_is_replaced():
+    """Work goes on where the system killed a process between two jobs."""
+    before = set(multiprocessing.active_children())
+    pool = Pool(make, "work", 1, time_limit=2.0)
+    assert pool.map([1]) == [2]
+    (worker,) = set(multiprocessing.active_children()) - before
+    worker.kill()
+    worker.join()
+    assert pool.map([2]) == [4]
+    pool.close()
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import torch
 from torch.nn import functional as F
 
 from lossml.backend import ProgramLoss, stack
+from lossml.backend.adamw import rate
 from lossml.proxy import Run, Split, Task, TaskSpec, load_task
 from lossml.proxy.networks import MLP, StridedConv
-from lossml.proxy.train import AdamW, Weights, advance, evaluate, initial, rate
+from lossml.proxy.train import AdamW, Weights, advance, evaluate, initial
 
 TEXTS = ("-sum_C(y*logp)", "sum_C(y*(1 - p))", "sum_C((p - y)^2)", "-y*(1 - p)^2*logp")
 

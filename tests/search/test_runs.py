@@ -163,7 +163,8 @@ def test_a_run_is_found_by_folder_by_name_and_as_the_latest(clouds):
     one, two = (go(clouds, budget=2, cohort=2, candidates=0) for _ in range(2))
     assert find_run() == two.path
     assert find_run(one.path.name) == find_run(str(one.path)) == one.path
-    os.utime(one.path / folders.JOURNAL)
+    later = (two.path / folders.JOURNAL).stat().st_mtime + 10
+    os.utime(one.path / folders.JOURNAL, (later, later))
     load_run(two.path)
     assert find_run() == one.path
     with pytest.raises(RunError, match="is no run"):

@@ -1,0 +1,114 @@
+"""Descending a program for a moment: linear classifiers on made-up clusters that overlap, many at once.
+
+What fails here fails in a network too, and for the same reasons: the loss points elsewhere, gains
+more from the answers that are right already than from the wrong ones and gives classes up, or
+overflows as the network grows confident. The clusters overlap because on separable ones even a
+loss that gives classes up looks well for a hundred steps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from lossml.backend import adamw, runtime
+from lossml.backend.batch import Schedule, run, schedule
+from lossml.backend.interpret import Inputs
+from lossml.backend.probe import CHUNK, CROSS_ENTROPY, gradient_scale
+from lossml.backend.weighting import weights_of
+from lossml.program import Node
+
+FEATURES = 8  # at ten classes; more classes need more room
+SPREAD = 1.2  # of a cluster, where the centres have spread 1
+BATCHES = 8  # each met about a dozen times
+STEPS = 100
+LEARNING_RATE = 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clusters:
+    """Made-up data of C overlapping classes.
+
+    Attributes:
+        inputs: (batches, B, N, features + 1), the last feature 1.
+        target: class numbers (batches, B, N).
+        classes: C.
+    """
+
+    inputs: Tensor
+    target: Tensor
+    classes: int
+
+
+@lru_cache(maxsize=16)
+def make_clusters(classes: int, pixels: int) -> Clusters:
+    """Make the clusters for a number of classes and pixels; the same everywhere, for ever."""
+    generator = torch.Generator().manual_seed(20240419)
+    features = max(FEATURES, round(FEATURES * torch.tensor(float(classes)).log10().item()))
+    batch = max(8, min(32, 4096 // classes))
+    target = torch.randint(0, classes, (BATCHES, batch, pixels), generator=generator)
+    centres = torch.randn(classes, features, generator=generator)
+    inputs = centres[target] + SPREAD * torch.randn(*target.shape, features, generator=generator)
+    return Clusters(torch.cat([inputs, torch.ones(*target.shape, 1)], dim=3), target, classes)
+
+
+def _logits(weights: Tensor, inputs: Tensor) -> Tensor:
+    """Give logits (K, B, C, N) of weights (K, F, C) on inputs (B, N, F)."""
+    return torch.einsum("bnf,kfc->kbcn", inputs, weights)
+
+
+def _gradient(plan: Schedule, weights: Tensor, inputs: Tensor, target: Tensor, prior: Tensor) -> Tensor:
+    """Take the gradient (K, F, C) of each program's mean loss."""
+    logits = _logits(weights, inputs).requires_grad_()
+    y, _ = runtime.one_hot(target.expand(len(weights), *target.shape), logits, None)
+    losses = run(plan, Inputs(logits, y, weights_of(y, None, None), prior, 0.5))
+    if not losses.requires_grad:
+        return torch.zeros_like(weights)
+    (found,) = torch.autograd.grad(losses.sum(), logits, allow_unused=True, materialize_grads=True)
+    return torch.einsum("bnf,kbcn->kfc", inputs, found)
+
+
+def _descend(programs: Sequence[Node], data: Clusters) -> Tensor:
+    """Train a linear classifier with each program, gradients scaled as in a search; return the weights (K, F, C)."""
+    scale = gradient_scale(programs, data.classes, data.target.shape[2]).float().view(-1, 1, 1)
+    weights = torch.zeros(len(programs), data.inputs.shape[3], data.classes)
+    moments = torch.zeros_like(weights), torch.zeros_like(weights)
+    plan, prior = schedule(programs), torch.full((data.classes,), 1.0 / data.classes)
+    for step in range(STEPS):
+        place = step % BATCHES
+        gradient = _gradient(plan, weights, data.inputs[place], data.target[place], prior)
+        adamw.step_(weights, moments, gradient * scale, step + 1, LEARNING_RATE * adamw.rate(step / STEPS))
+    return weights
+
+
+def _accuracy(weights: Tensor, data: Clusters) -> Tensor:
+    right = [_logits(weights, x).argmax(2) == t.unsqueeze(0) for x, t in zip(data.inputs, data.target, strict=True)]
+    share = torch.stack(right).double().mean((0, 2, 3))
+    return torch.where(weights.isfinite().flatten(1).all(1), share, 0.0)
+
+
+@lru_cache(maxsize=16)
+def _reference(classes: int, pixels: int) -> float:
+    data = make_clusters(classes, pixels)
+    return float(_accuracy(_descend([CROSS_ENTROPY], data), data))
+
+
+def learned(programs: Sequence[Node], classes: int, pixels: int = 1) -> Tensor:
+    """Descend each program and say how far it gets, as a share of the way from chance to cross-entropy.
+
+    Args:
+        programs: K programs.
+        classes: of the task.
+        pixels: a sample has.
+
+    Returns:
+        Shares (K,): 0 at chance, 1 as accurate as cross-entropy; below 0 where the weights do not
+        stay finite in float32.
+    """
+    data = make_clusters(classes, pixels)
+    size = max(1, CHUNK // (data.target[0].numel() * classes))
+    parts = [_accuracy(_descend(programs[k : k + size], data), data) for k in range(0, len(programs), size)]
+    chance = 1.0 / classes
+    return (torch.cat([torch.zeros(0, dtype=torch.double), *parts]) - chance) / (_reference(classes, pixels) - chance)
