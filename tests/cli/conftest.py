@@ -37,7 +37,7 @@ def tiny(tmp_path):
 @pytest.fixture
 def lasting(tmp_path):
     """The name of the same task with cohorts of seconds, long enough to be interrupted."""
-    (tmp_path / "lasting.py").write_text(TINY.replace("STEPS", "480"))
+    (tmp_path / "lasting.py").write_text(TINY.replace("STEPS", "320"))
     return "lasting:task"
 
 
@@ -63,10 +63,10 @@ def lossml(tmp_path):
 def searched(tmp_path_factory) -> Path:
     """A folder in which a small search has been run."""
     folder = tmp_path_factory.mktemp("searched")
-    command = "search --dataset digits --budget 8 --seeds zoo --seed 3 --name small --workers 0 --recipe small.toml"
+    command = "search --dataset tiny:task --budget 8 --seeds zoo --seed 3 --name small --workers 0 --recipe small.toml"
+    (folder / "tiny.py").write_text(TINY.replace("STEPS", "64"))
     (folder / "small.toml").write_text(
-        'dataset = "digits"\ncohort = 4\ncandidates = 1\n'
-        'confirm_seeds = 2\nlearning_rates = [1.0]\nbaselines = ["ce"]\n'
+        'cohort = 4\ncandidates = 1\nconfirm_seeds = 2\nlearning_rates = [1.0]\nbaselines = ["ce"]\n'
     )
     done = subprocess.run(
         [sys.executable, "-m", "lossml", *command.split()], cwd=folder, capture_output=True, text=True, check=False
