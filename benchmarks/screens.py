@@ -12,7 +12,7 @@ that train.
 import random
 import sys
 from collections import Counter
-from time import monotonic
+from time import process_time
 
 import common
 import torch
@@ -22,7 +22,7 @@ from lossml.program import parse, show
 from lossml.program.grammar import classification_grammar, generate
 from lossml.proxy import Run, TaskSpec, Trainer
 
-SEED = 20261123
+SEED = 20261124  # the thresholds were chosen on programs of seed 1
 
 
 def programs(count: int) -> list:
@@ -42,9 +42,9 @@ def train(found: list, trainer: Trainer) -> list[float]:
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    began = monotonic()
+    began = process_time()
     screened = screen(programs(count), make_probe(10))
-    seconds = monotonic() - began
+    seconds = process_time() - began
     judged = [s for s in screened if s.rejection is not Rejection.DUPLICATE]
     with Trainer(TaskSpec("digits"), stack) as trainer:
         accuracies = train([s.program for s in judged], trainer)
@@ -65,7 +65,7 @@ def main() -> None:
             "programs": count,
             "duplicates": count - len(judged),
             "rejections": dict(Counter(s.rejection.name for s in screened if s.rejection).most_common()),
-            "screened_per_second": round(count / seconds, 1),
+            "screened_per_cpu_second": round(count / seconds, 1),
             "cross_entropy_accuracy": reference,
             "at_chance": len(dead),
             "at_chance_rejected": caught,

@@ -22,7 +22,7 @@ def reasons(*texts, known=(), classes=10):
     [
         ("y*exp(exp(exp(1/p)))", Rejection.NOT_FINITE),
         ("y + 2", Rejection.FLAT),
-        ("1e-12*y*p", Rejection.FLAT),
+        ("1e-30*y*p", Rejection.FLAT),
         ("y*logp", Rejection.SIGN),
         ("-p*logp", Rejection.SIGN),
         ("sum_C(p^2)", Rejection.SIGN),
