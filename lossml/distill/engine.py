@@ -1,0 +1,180 @@
+"""The engine: enumerate small programs, add them in pairs, vary the front, fit constants, shorten; again."""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from lossml.distill.combine import sums
+from lossml.distill.fit import MOST, fitted
+from lossml.distill.library import factors, small_programs
+from lossml.distill.points import Points
+from lossml.distill.pool import Candidate, Pool, terms_of
+from lossml.distill.shape import Skeleton, constants, shorter_forms, skeleton
+from lossml.errors import ProgramError
+from lossml.evolve import vary
+from lossml.program import Node, apply
+from lossml.program.grammar import Grammar, generate
+
+BATCH = 256  # varied programs in a round
+FITTED = 24  # programs whose constants are fitted in a round
+OPENED = 4  # front programs that are shortened and extended in every way in a round
+PATIENCE = 8  # rounds without progress after which the search ends
+PROGRESS = 0.97  # a disagreement has improved if it is below this share of what it was
+ATTACHED = ("mul", "div", "add", "sub")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a distillation ends.
+
+    Attributes:
+        tolerance: disagreement that is good enough.
+        budget: programs evaluated, the evaluations of fits not counted.
+        seconds: time limit, None for none; only without one is the result the same on every machine.
+        most: nodes of a program that is kept.
+    """
+
+    tolerance: float = 0.01
+    budget: int = 40_000
+    seconds: float | None = None
+    most: int = 32
+
+
+class Engine:
+    """One distillation: a pool, what has been done to its programs, and the rounds."""
+
+    def __init__(self, points: Points, grammar: Grammar, limits: Limits, seed: int) -> None:
+        """Begin a distillation; nothing is evaluated yet."""
+        self.points = points
+        self.grammar = grammar
+        self.limits = limits
+        self.rng = random.Random(seed)  # noqa: S311 - a search, no secret
+        self.classes = points.probe.classes
+        self.pool = Pool(points, limits.most)
+        self.factors = factors(points.probe)
+        self.library: list[Candidate] = []
+        self.fits: set[Skeleton] = set()
+        self.opened: set[Node] = set()
+        self.ends = time.monotonic() + limits.seconds if limits.seconds is not None else None
+
+    def run(self, seeds: Sequence[Node]) -> Pool:
+        """Search; gives the pool.
+
+        Args:
+            seeds: programs to begin with, the target's own where it has one.
+        """
+        self._shorten(seeds)
+        self.library = self.pool.add(small_programs(self.points.probe))
+        self._fit(self.library)
+        waited, best = 0, self._standing()
+        while waited < PATIENCE and not self._spent():
+            self._round()
+            now = self._standing()
+            waited = 0 if _progressed(best, now) else waited + 1
+            best = now if waited == 0 else best
+        return self.pool
+
+    def _spent(self) -> bool:
+        late = self.ends is not None and time.monotonic() > self.ends
+        return late or self.pool.evaluated >= self.limits.budget
+
+    def _shorten(self, seeds: Sequence[Node]) -> None:
+        """Leave out what can be left out of the seeds, until nothing more can."""
+        queue = self.pool.add(seeds)
+        while queue and not self._spent():
+            shortest = min(queue, key=lambda c: c.program.size)
+            made = self.pool.add(shorter_forms(shortest.program))
+            good = [c for c in made if c.apart <= max(self.limits.tolerance, shortest.apart)]
+            queue = sorted(good, key=lambda c: (c.program.size, c.apart))[:1]
+
+    def _standing(self) -> tuple[int, float]:
+        """Return the size of the shortest program within tolerance, and the least disagreement."""
+        front = self.pool.front()
+        within = [c.program.size for c in front if c.apart <= self.limits.tolerance]
+        return (within[0] if within else self.limits.most + 1), (front[-1].apart if front else 1.0)
+
+    def _round(self) -> None:
+        made = self.pool.add(self._sums())
+        made += self.pool.add(self._opened())
+        made += self.pool.add(islice(self._varied(), BATCH))
+        self._fit(made)
+
+    def _sums(self) -> Iterator[Node]:
+        parents = self.pool.parents()
+        others = terms_of([*self.library, *parents])
+        return sums(terms_of(parents), others, self.points, self.classes, self.limits.most - 2)
+
+    def _opened(self) -> Iterator[Node]:
+        """Shorten and extend, in every way, front programs to which that has not been done."""
+        fresh = [c.program for c in self.pool.front() if c.program not in self.opened][:OPENED]
+        self.opened.update(fresh)
+        for program in fresh:
+            yield from shorter_forms(program)
+            yield from _attached(program, self.factors)
+
+    def _varied(self) -> Iterator[Node]:
+        parents = self.pool.parents()
+        for _ in range(2 * BATCH):
+            if not parents or self.rng.random() < 0.1:
+                yield generate(self.rng, self.grammar)
+                continue
+            child = self._child(parents)
+            if child is not None:
+                yield child
+
+    def _child(self, parents: Sequence[Candidate]) -> Node | None:
+        mother = self.rng.choice(parents).program
+        chance = self.rng.random()
+        if chance < 0.25:
+            father = self.rng.choice(parents).program
+            return vary.crossover(self.rng, self.grammar, mother, father)
+        if chance < 0.5:
+            return self._grafted(mother)
+        return vary.mutate(self.rng, self.grammar, mother)[1]
+
+    def _grafted(self, mother: Node) -> Node | None:
+        """Put a random part together with a random factor."""
+        factor = self.rng.choice(self.factors)
+        op = self.rng.choice(ATTACHED)
+
+        def change(_path: object, node: Node) -> Node:
+            args = (node, factor) if self.rng.random() < 0.7 else (factor, node)
+            return apply(op, *args)
+
+        return vary.changed(self.rng, self.grammar, mother, change)
+
+    def _fit(self, candidates: Sequence[Candidate]) -> None:
+        """Fit the constants of the most promising, each structure once, and keep the results."""
+        new: dict[Skeleton, Candidate] = {}
+        for candidate in sorted(candidates, key=self._promise):
+            shape = skeleton(candidate.program)
+            if shape not in self.fits and shape not in new and 0 < len(constants(candidate.program)) <= MOST:
+                new[shape] = candidate
+            if len(new) == FITTED:
+                break
+        self.fits.update(new)
+        self.pool.add(fitted([c.program for c in new.values()], self.points))
+
+    def _promise(self, candidate: Candidate) -> tuple[float, int]:
+        """Compare a candidate with the best of its size or less: below 1 it is on the front."""
+        rivals = [c.apart for c in self.pool.front() if c.program.size <= candidate.program.size]
+        return candidate.apart / max(min(rivals, default=1.0), 1e-12), candidate.program.size
+
+
+def _attached(program: Node, parts: Sequence[Node]) -> Iterator[Node]:
+    """Yield a program combined with each of some parts, at its root."""
+    for part in parts:
+        for op in ATTACHED[:2]:
+            try:
+                yield apply(op, program, part)
+            except ProgramError:
+                continue
+
+
+def _progressed(before: tuple[int, float], now: tuple[int, float]) -> bool:
+    return now[0] < before[0] or now[1] < PROGRESS * before[1] - 1e-9
+
+
+__all__ = ["Callable", "Engine", "Limits"]
