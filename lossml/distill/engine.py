@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 
 from lossml.distill.combine import sums
 from lossml.distill.fit import MOST, fitted
@@ -14,7 +14,7 @@ from lossml.distill.pool import Candidate, Pool, terms_of
 from lossml.distill.shape import Skeleton, constants, shorter_forms, skeleton
 from lossml.errors import ProgramError
 from lossml.evolve import vary
-from lossml.program import Node, apply
+from lossml.program import Node, apply, nodes, replace
 from lossml.program.grammar import Grammar, generate
 
 BATCH = 256  # varied programs in a round
@@ -22,6 +22,7 @@ FITTED = 24  # programs whose constants are fitted in a round
 OPENED = 4  # front programs that are shortened and extended in every way in a round
 PATIENCE = 8  # rounds without progress after which the search ends
 PROGRESS = 0.97  # a disagreement has improved if it is below this share of what it was
+SMALL = 4  # nodes of a program that is extended everywhere
 ATTACHED = ("mul", "div", "add", "sub")
 
 
@@ -164,11 +165,12 @@ class Engine:
 
 
 def _attached(program: Node, parts: Sequence[Node]) -> Iterator[Node]:
-    """Yield a program combined with each of some parts, at its root."""
-    for part in parts:
-        for op in ATTACHED[:2]:
+    """Yield a program with each of some parts: combined at the root, and in a small one everywhere."""
+    places = list(nodes(program)) if program.size <= SMALL else [((), program)]
+    for (path, node), part, op in product(places, parts, ATTACHED):
+        if path or op in ATTACHED[:2]:  # sums at the root are `sums`' affair
             try:
-                yield apply(op, program, part)
+                yield replace(program, path, apply(op, node, part))
             except ProgramError:
                 continue
 

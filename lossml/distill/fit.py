@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -16,7 +17,18 @@ from lossml.program import Node
 STEPS = 6
 MOST = 8  # constants of a program that is fitted
 NUDGE = 1e-6  # relative step of a finite difference; float64 has 1e-16
-DAMPING = (1e-6, 2.0)  # exponents of ten between which the tries of a step are spread
+TRIES = (  # (damping, length) of a step; a program with few constants takes the first few
+    (1e-9, 1.0),
+    (1e-9, 2.0),
+    (1e-9, 0.5),
+    (1e-3, 1.0),
+    (1e-9, 4.0),
+    (1e-1, 1.0),
+    (1e-3, 3.0),
+    (1.0, 1.0),
+    (1e-1, 3.0),
+)
+FEWEST = 4  # tries
 DIGITS = (0, 1, 2, 3, 4)
 
 
@@ -27,15 +39,17 @@ class Layout:
     Attributes:
         plan: its constants are numbered, and are replaced by values in that order.
         counts: number of constants of each program.
-        copies: R.
+        free: (K, N) which constants can move, N the largest count.
+        copies: R, at least N + 1.
     """
 
     plan: Schedule
     counts: tuple[int, ...]
+    free: Tensor
     copies: int
 
     def gradients(self, values: Tensor, points: Points) -> Tensor:
-        """Evaluate with constants (K, R, MOST); gives weighted, flat gradients (K, R, D)."""
+        """Evaluate with constants (K, R, N); gives weighted, flat gradients (K, R, D)."""
         flat = [x for k, n in enumerate(self.counts) for row in values[k].tolist() for x in row[:n]]
         plan = replace(self.plan, constants=tuple(flat[int(place)] for place in self.plan.constants))
         found = schedule_gradients(plan, points.probe.logits, points.probe)
@@ -43,16 +57,39 @@ class Layout:
 
 
 def layout(programs: Sequence[Node]) -> Layout:
-    """Lay out programs with at most MOST constants each."""
+    """Lay out programs that have constants."""
     counts = tuple(len(constants(program)) for program in programs)
-    copies = 1 + max(counts)
+    copies = max(FEWEST, 1 + max(counts))
     marked: list[Node] = []
     place = 0
     for program, count in zip(programs, counts, strict=True):
         for _ in range(copies):
             marked.append(numbered(program, place))
             place += count
-    return Layout(schedule(marked), counts, copies)
+    return Layout(schedule(marked), counts, _padded([_movable(program) for program in programs]), copies)
+
+
+def _padded(rows: Sequence[Sequence[float]]) -> Tensor:
+    width = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[0.0] * (width - len(row))] for row in rows], dtype=torch.float64)
+
+
+def _movable(program: Node) -> list[float]:
+    """Say of each constant, 1 or 0, whether its types let it move both ways: the 1 of log(1 - p) cannot."""
+    values = constants(program)
+    return [float(all(_fits(program, _moved(values, k, f)) for f in (0.99, 1.01))) for k in range(len(values))]
+
+
+def _moved(values: Sequence[float], place: int, factor: float) -> list[float]:
+    return [x * factor if k == place else x for k, x in enumerate(values)]
+
+
+def _fits(program: Node, values: Sequence[float]) -> bool:
+    try:
+        with_constants(program, values)
+    except ProgramError:
+        return False
+    return True
 
 
 def fitted(programs: Sequence[Node], points: Points, steps: int = STEPS) -> list[Node]:
@@ -61,18 +98,15 @@ def fitted(programs: Sequence[Node], points: Points, steps: int = STEPS) -> list
     Args:
         programs: each with 1 to MOST constants.
         points: where they are compared.
-        steps: of Levenberg-Marquardt; each costs two evaluations for every constant and one more.
+        steps: of Levenberg-Marquardt.
 
     Returns:
-        The programs with better constants where such were found; those whose types allow no better are left out.
+        The programs with the constants found, where their types allow those.
     """
     if not programs:
         return []
     plan = layout(programs)
-    start = torch.zeros(len(programs), MOST, dtype=torch.float64)
-    for k, program in enumerate(programs):
-        start[k, : plan.counts[k]] = torch.tensor(constants(program), dtype=torch.float64)
-    values = start
+    values = _padded([constants(program) for program in programs])
     for _ in range(steps):
         values = _stepped(plan, values, points)
     return list(_rebuilt(programs, plan.counts, values))
@@ -80,28 +114,25 @@ def fitted(programs: Sequence[Node], points: Points, steps: int = STEPS) -> list
 
 def _rebuilt(programs: Sequence[Node], counts: Sequence[int], values: Tensor) -> Iterator[Node]:
     for program, count, row in zip(programs, counts, values.tolist(), strict=True):
-        for digits in (6, 3):  # a long and a rounded form: rounding can put 0.9999999 back to the 1 that types need
-            try:
-                yield with_constants(program, [float(f"{x:.{digits}g}") for x in row[:count]])
-            except ProgramError:
-                continue
+        shortened = ([float(f"{x:.{digits}g}") for x in row[:count]] for digits in (6, 2))
+        usable = (values for values in shortened if _fits(program, values))  # 0.9998 - p may be negative, 1 - p not
+        yield from (with_constants(program, values) for values in islice(usable, 1))
 
 
 def _stepped(plan: Layout, values: Tensor, points: Points) -> Tensor:
-    """Take one damped Gauss-Newton step, the damping chosen among as many as there are copies."""
-    nudges = NUDGE * values.abs().clamp_min(1e-2)
-    probes = values.unsqueeze(1).repeat(1, plan.copies, 1)
-    moved = torch.arange(plan.copies - 1)
-    probes[:, 1 + moved, moved] += nudges[:, moved]
-    gradients = plan.gradients(probes, points)
-    steps = _steps(gradients, nudges[:, : plan.copies - 1], points)
-    tries = values.unsqueeze(1).repeat(1, plan.copies, 1)
-    tries[:, :, : plan.copies - 1] += steps.nan_to_num(0.0, 0.0, 0.0)
-    found = judge_gradients_flat(plan.gradients(tries, points), points)
-    before = judge_gradients_flat(gradients[:, :1], points)
-    best = found.min(1)
+    """Take one step: the best of several dampings and lengths, or none."""
+    width = values.shape[1]
+    nudges = NUDGE * values.abs().clamp_min(1e-2) * plan.free
+    copies = values.unsqueeze(1).repeat(1, plan.copies, 1)
+    moved = torch.arange(width)
+    nudged = copies.clone()
+    nudged[:, 1 + moved, moved] += nudges
+    gradients = plan.gradients(nudged, points)
+    tries = copies + _steps(gradients[:, : 1 + width], nudges, plan.copies, points).nan_to_num(0.0, 0.0, 0.0)
+    before = judge_gradients_flat(gradients[:, :1], points)[:, 0]
+    best = judge_gradients_flat(plan.gradients(tries, points), points).min(1)
     chosen = tries[torch.arange(len(tries)), best.indices]
-    return torch.where((best.values < before[:, 0]).unsqueeze(1), chosen, values)
+    return torch.where((best.values < before).unsqueeze(1), chosen, values)
 
 
 def judge_gradients_flat(flat: Tensor, points: Points) -> Tensor:
@@ -112,26 +143,25 @@ def judge_gradients_flat(flat: Tensor, points: Points) -> Tensor:
     return apart.nan_to_num(1.0, 1.0, 1.0)
 
 
-def _steps(gradients: Tensor, nudges: Tensor, points: Points) -> Tensor:
-    """Solve for the constants' steps, one per damping: (K, R, R - 1).
+def _steps(gradients: Tensor, nudges: Tensor, copies: int, points: Points) -> Tensor:
+    """Solve for the constants' steps, one per try: (K, R, N).
 
     The scale is an unknown beside the constants: the residual is unit - scale * gradient, with
     the best scale, and its derivatives are the gradient and scale * d gradient / d constant.
     """
     base = gradients[:, :1]
     scale = (base @ points.unit).unsqueeze(-1) / base.square().sum(-1, keepdim=True)
-    slopes = scale * (gradients[:, 1:] - base) / nudges.unsqueeze(-1)
+    slopes = scale * (gradients[:, 1:] - base) / nudges.unsqueeze(-1)  # 0/0 for a constant that is not free
     columns = torch.cat([base, slopes], 1).nan_to_num(0.0, 0.0, 0.0)
     residual = (points.unit - (scale * base).squeeze(1)).nan_to_num(0.0, 0.0, 0.0)
     lengths = columns.norm(dim=-1).clamp_min(1e-30)
     columns = columns / lengths.unsqueeze(-1)
     normal = columns @ columns.transpose(1, 2)
     right = columns @ residual.unsqueeze(-1)
-    copies = gradients.shape[1]
-    damping = torch.logspace(*DAMPING, copies, dtype=torch.float64).view(1, -1, 1, 1)
-    system = normal.unsqueeze(1) + damping * torch.eye(copies, dtype=torch.float64)
+    damping, length = torch.tensor(TRIES[:copies], dtype=torch.float64).T.unsqueeze(-1)
+    system = normal.unsqueeze(1) + damping.unsqueeze(-1) * torch.eye(columns.shape[1], dtype=torch.float64)
     solved = torch.linalg.solve(system, right.unsqueeze(1).expand(-1, copies, -1, -1))
-    return (solved.squeeze(-1) / lengths.unsqueeze(1))[:, :, 1:]
+    return (length * solved.squeeze(-1) / lengths.unsqueeze(1))[:, :, 1:]
 
 
 def rounded(program: Node, points: Points, allowed: float) -> Node:

@@ -24,7 +24,7 @@ def factors(probe: Probe) -> list[Node]:
     first = _distinct([*leaves, *(node for leaf in leaves for node in _functions(leaf))], probe)
     powers = [*_made("pow", [terminal("p"), _complement(terminal("p"))], [constant(GUESS)])]
     exponentials = [apply("exp", part) for part in _made("mul", [constant(GUESS), constant(-GUESS)], leaves[:1])]
-    return [*first, *powers, *exponentials]
+    return [*first, *powers, *exponentials, apply("add", ONE, terminal("y"))]
 
 
 def small_programs(probe: Probe) -> list[Node]:
