@@ -18,8 +18,12 @@ from lossml.program import Node, apply, nodes, replace
 from lossml.program.grammar import Grammar, generate
 
 BATCH = 256  # varied programs in a round
-FITTED = 24  # programs whose constants are fitted in a round
+TRIED = 64  # programs whose constants begin to be fitted in a round
+BEGUN = 2  # steps after which it is seen which are worth more
+FITTED = 12  # those that are fitted to the end
 OPENED = 4  # front programs that are shortened and extended in every way in a round
+RANDOM, CROSSED, GRAFTED = 0.1, 0.25, 0.25  # shares of varied programs made in these ways; the rest are mutants
+BEYOND = 6  # nodes by which a program tried may be longer than one that is good enough
 PATIENCE = 8  # rounds without progress after which the search ends
 PROGRESS = 0.97  # a disagreement has improved if it is below this share of what it was
 SMALL = 4  # nodes of a program that is extended everywhere
@@ -102,36 +106,42 @@ class Engine:
         made += self.pool.add(islice(self._varied(), BATCH))
         self._fit(made)
 
+    def _reach(self) -> int:
+        """Return the most nodes worth trying: not many more than a program that is good enough has."""
+        return min(self.limits.most, self._standing()[0] + BEYOND)
+
+    def _parents(self) -> list[Candidate]:
+        reach = self._reach()
+        return [c for c in self.pool.parents() if c.program.size <= reach]
+
     def _sums(self) -> Iterator[Node]:
-        parents = self.pool.parents()
+        parents = self._parents()
         others = terms_of([*self.library, *parents])
-        return sums(terms_of(parents), others, self.points, self.classes, self.limits.most - 2)
+        return sums(terms_of(parents), others, self.points, self.classes, self._reach() - 2)
 
     def _opened(self) -> Iterator[Node]:
-        """Shorten and extend, in every way, front programs to which that has not been done."""
-        fresh = [c.program for c in self.pool.front() if c.program not in self.opened][:OPENED]
+        """Shorten and extend, in every way, good programs to which that has not been done, the short ones first."""
+        enough = self._standing()[0]
+        fresh = [c.program for c in self.pool.openings(SMALL) if c.program not in self.opened][:OPENED]
         self.opened.update(fresh)
         for program in fresh:
             yield from shorter_forms(program)
-            yield from _attached(program, self.factors)
+            if program.size + 1 < enough:
+                yield from _attached(program, self.factors)
 
     def _varied(self) -> Iterator[Node]:
-        parents = self.pool.parents()
+        parents, reach = self._parents(), self._reach()
         for _ in range(2 * BATCH):
-            if not parents or self.rng.random() < 0.1:
-                yield generate(self.rng, self.grammar)
-                continue
-            child = self._child(parents)
-            if child is not None:
-                yield child
+            made = generate(self.rng, self.grammar) if self.rng.random() < RANDOM else self._child(parents)
+            if made is not None and made.size <= reach:
+                yield made
 
     def _child(self, parents: Sequence[Candidate]) -> Node | None:
-        mother = self.rng.choice(parents).program
+        mother, father = (self.rng.choice(parents).program for _ in range(2))
         chance = self.rng.random()
-        if chance < 0.25:
-            father = self.rng.choice(parents).program
+        if chance < CROSSED:
             return vary.crossover(self.rng, self.grammar, mother, father)
-        if chance < 0.5:
+        if chance < CROSSED + GRAFTED:
             return self._grafted(mother)
         return vary.mutate(self.rng, self.grammar, mother)[1]
 
@@ -148,15 +158,17 @@ class Engine:
 
     def _fit(self, candidates: Sequence[Candidate]) -> None:
         """Fit the constants of the most promising, each structure once, and keep the results."""
-        new: dict[Skeleton, Candidate] = {}
+        new: dict[Skeleton, Node] = {}
         for candidate in sorted(candidates, key=self._promise):
             shape = skeleton(candidate.program)
             if shape not in self.fits and shape not in new and 0 < len(constants(candidate.program)) <= MOST:
-                new[shape] = candidate
-            if len(new) == FITTED:
+                new[shape] = candidate.program
+            if len(new) == TRIED:
                 break
         self.fits.update(new)
-        self.pool.add(fitted([c.program for c in new.values()], self.points))
+        begun = self.pool.add(fitted(list(new.values()), self.points, BEGUN))
+        best = sorted(begun, key=self._promise)[:FITTED]
+        self.pool.add(fitted([c.program for c in best], self.points))
 
     def _promise(self, candidate: Candidate) -> tuple[float, int]:
         """Compare a candidate with the best of its size or less: below 1 it is on the front."""

@@ -14,7 +14,7 @@ from lossml.program import Axes, Node, apply, constant, terminal
 LEAVES = ("p", "logp", "log1mp", "z", "y")
 UNARY = ("exp", "square", "log", "sqrt", "abs", "tanh", "sin", "cos", "rsqrt1p")
 BINARY = ("add", "sub", "mul", "div")
-GUESS = 1.3  # where the fit of a constant begins: a value that nothing else in the library has
+GUESS, SMALL_GUESS = 1.1, 0.01  # factors and summands from which fits begin: near the program without them
 ONE = constant(1.0)
 
 
@@ -24,13 +24,13 @@ def factors(probe: Probe) -> list[Node]:
     first = _distinct([*leaves, *(node for leaf in leaves for node in _functions(leaf))], probe)
     powers = [*_made("pow", [terminal("p"), _complement(terminal("p"))], [constant(GUESS)])]
     exponentials = [apply("exp", part) for part in _made("mul", [constant(GUESS), constant(-GUESS)], leaves[:1])]
-    return [*first, *powers, *exponentials, apply("add", ONE, terminal("y"))]
+    return [*first, *powers, *exponentials, apply("add", ONE, terminal("y")), constant(GUESS), constant(SMALL_GUESS)]
 
 
 def small_programs(probe: Probe) -> list[Node]:
     """List the small losses: functions, products of two, and what the target's y makes of them."""
     leaves = [terminal(name) for name in LEAVES]
-    parts = factors(probe)
+    parts = [part for part in factors(probe) if part.type.axes]
     pairs = [node for op in BINARY for node in _made(op, parts, leaves)]
     second = [node for part in parts for node in _functions(part)]
     everything = _distinct([*parts, *pairs, *second], probe)

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from lossml.distill.combine import Terms
 from lossml.distill.points import Points, disagreement, judge
-from lossml.distill.shape import negated, order, reads_prediction
+from lossml.distill.shape import negated, reads_prediction
 from lossml.errors import ProgramError
 from lossml.program import Node
 
 KEPT = 8  # programs of each size
+OPENINGS = 3  # small programs of each size
 SAME = 1e-9  # disagreements closer than this, at one size, are taken for one loss
 CHUNK = 256  # programs evaluated in one call: measured fastest
 
@@ -82,7 +83,7 @@ class Pool:
         if any(abs(candidate.apart - other.apart) < SAME for other in row):
             return
         row.append(candidate)
-        row.sort(key=lambda c: (c.apart, order(c.program)))
+        row.sort(key=lambda c: c.apart)
         del row[KEPT:]
 
     def front(self) -> list[Candidate]:
@@ -93,6 +94,11 @@ class Pool:
             if not found or best.apart < 0.999 * found[-1].apart - SAME:
                 found.append(best)
         return found
+
+    def openings(self, small: int) -> list[Candidate]:
+        """Return the front, and of the programs of up to `small` nodes several of each size."""
+        few = [c for size in sorted(self.by_size) if size <= small for c in self.by_size[size][:OPENINGS]]
+        return [*few, *(c for c in self.front() if c.program.size > small)]
 
     def parents(self) -> list[Candidate]:
         """Return the candidates worth varying: for every size those better than all that are shorter."""
