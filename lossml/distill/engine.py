@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 
@@ -189,6 +189,3 @@ def _attached(program: Node, parts: Sequence[Node]) -> Iterator[Node]:
 
 def _progressed(before: tuple[int, float], now: tuple[int, float]) -> bool:
     return now[0] < before[0] or now[1] < PROGRESS * before[1] - 1e-9
-
-
-__all__ = ["Callable", "Engine", "Limits"]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lossml.backend.batch import Schedule, schedule
 from lossml.backend.probe import schedule_gradients
-from lossml.distill.points import Points, disagreement, judge, judge_gradients
+from lossml.distill.points import Points, disagreement, judge
 from lossml.distill.shape import constants, numbered, with_constants
 from lossml.errors import ProgramError
 from lossml.program import Node
@@ -182,6 +182,3 @@ def _roundings(program: Node, place: int) -> Iterator[Node]:
             yield with_constants(program, [*values[:place], short, *values[place + 1 :]])
         except ProgramError:
             continue
-
-
-__all__ = ["fitted", "judge_gradients", "rounded"]

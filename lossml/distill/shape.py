@@ -19,6 +19,9 @@ def negated(node: Node) -> Node:
         return apply("sub", node.args[1], node.args[0])
     if node.op == CONST:
         return constant(-node.value)
+    if node.op == "add" and CONST in (node.args[0].op, node.args[1].op):
+        first, second = node.args if node.args[0].op == CONST else node.args[::-1]
+        return apply("sub", negated(first), second)
     if node.op in {"mul", "div", "sum_C", "mean_C", "sum_B", "mean_B"}:
         return _negated_part(node)
     return apply("neg", node)
@@ -70,7 +73,11 @@ def numbered(tree: Node, first: int) -> Node:
 def shorter_forms(tree: Node) -> Iterator[Node]:
     """Yield every program that comes of leaving something out: a part replaced by one of its parts, or by a leaf."""
     for path, node in nodes(tree):
-        for part in _smaller(node):
+        try:
+            parts = list(_smaller(node))
+        except ProgramError:  # a sign that the types do not allow
+            continue
+        for part in parts:
             try:
                 yield replace(tree, path, part)
             except ProgramError:
@@ -88,6 +95,8 @@ def _smaller(node: Node) -> Iterator[Node]:
         yield from (terminal(name) for name in LEAVES)
         if node.op == "sub":
             yield negated(node.args[1])
+        if node.op in {"mul", "div"}:
+            yield apply(node.op, negated(node.args[0]), negated(node.args[1]))
 
 
 def reads_prediction(tree: Node) -> bool:

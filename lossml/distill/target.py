@@ -84,27 +84,41 @@ def _called(loss: Callable[..., object], name: str) -> object:
 
 def _gradient(loss: Callable[..., object], probe: Probe, name: str) -> Tensor:
     """Differentiate a user's loss, in float64 where it takes it, and refuse what would not be the same twice."""
-    for dtype in (torch.float64, torch.float32):
-        ready = copy.deepcopy(loss).to(dtype).eval() if isinstance(loss, nn.Module) else loss
-        try:
-            first, second = (_differentiated(ready, probe, dtype, name) for _ in range(2))
-        except LossMLError:
-            raise
-        except Exception as error:
-            if dtype is torch.float32:
-                raise UsageError(f"{name} fails on logits and targets: {error}; {EXPECTED}") from error
-            continue
-        if not torch.equal(first, second):
-            raise UsageError(f"{name} gives another gradient on the same input; remove what is random in it")
-        return first
-    raise AssertionError
+    try:
+        first, second = (_differentiated(_as(loss, torch.float64), probe, torch.float64, name) for _ in range(2))
+    except LossMLError:
+        raise
+    except Exception:  # noqa: BLE001 - a user's code can raise anything; float32 says whether float64 was the reason
+        first, second = _in_single(loss, probe, name)
+    if not torch.allclose(first, second, equal_nan=True):
+        raise UsageError(f"{name} gives another gradient on the same input; remove what is random in it")
+    return first
+
+
+def _in_single(loss: Callable[..., object], probe: Probe, name: str) -> tuple[Tensor, Tensor]:
+    try:
+        first, second = (_differentiated(_as(loss, torch.float32), probe, torch.float32, name) for _ in range(2))
+    except LossMLError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{name} fails on logits and targets: {error}; {EXPECTED}") from error
+    return first, second
+
+
+def _as(loss: Callable[..., object], dtype: torch.dtype) -> Callable[..., object]:
+    return copy.deepcopy(loss).to(dtype).eval() if isinstance(loss, nn.Module) else loss
 
 
 def _differentiated(loss: Callable[..., object], probe: Probe, dtype: torch.dtype, name: str) -> Tensor:
+    """Take the gradient of the loss summed over samples; a scalar is taken for the mean."""
     logits = probe.logits.squeeze(-1).to(dtype).clone().requires_grad_()
     with torch.enable_grad():
         value = loss(logits, probe.target.squeeze(-1))
     if not isinstance(value, Tensor) or not value.requires_grad:
-        raise UsageError(f"{name} returns {type(value).__name__} without a gradient; {EXPECTED}")
+        raise UsageError(f"{name} returns {_described(value)}, which has no gradient; {EXPECTED}")
     (gradient,) = torch.autograd.grad(value.sum(), logits, allow_unused=True, materialize_grads=True)
-    return gradient.double().unsqueeze(-1)
+    return gradient.double().unsqueeze(-1) * (len(logits) if value.dim() == 0 else 1)
+
+
+def _described(value: object) -> str:
+    return "a tensor" if isinstance(value, Tensor) else f"a {type(value).__name__}"
