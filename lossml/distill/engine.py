@@ -26,6 +26,7 @@ RANDOM, CROSSED, GRAFTED = 0.1, 0.25, 0.25  # shares of varied programs made in 
 BEYOND = 6  # nodes by which a program tried may be longer than one that is good enough
 PATIENCE = 8  # rounds without progress after which the search ends
 PROGRESS = 0.97  # a disagreement has improved if it is below this share of what it was
+REFINED = 3  # times that constants of another engine's programs are fitted and the best fitted on
 SMALL = 4  # nodes of a program that is extended everywhere
 ATTACHED = ("mul", "div", "add", "sub")
 
@@ -79,6 +80,14 @@ class Engine:
             now = self._standing()
             waited = 0 if _progressed(best, now) else waited + 1
             best = now if waited == 0 else best
+        return self.pool
+
+    def refine(self, found: Sequence[Node]) -> Pool:
+        """Shorten programs of another engine and fit their constants, without a search of our own."""
+        for program in dict.fromkeys(found):
+            self._shorten([program])
+        for _ in range(REFINED):
+            self._fit([c for row in self.pool.by_size.values() for c in row])
         return self.pool
 
     def _spent(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from lossml.backend import make_probe, screen
 from lossml.distill.engine import Engine, Limits
+from lossml.distill.external import check, proposals
 from lossml.distill.fit import rounded
 from lossml.distill.points import Points, check_points, disagreement, judge, search_points
 from lossml.distill.pool import Candidate
@@ -14,6 +15,7 @@ from lossml.errors import LossMLError, UsageError
 from lossml.program import Node, fold_constants, operations, show
 from lossml.program.grammar import Grammar, classification_grammar
 
+OWN = "gp"
 LONGEST = 24  # nodes of a program made by variation
 NOISE = 1e-7  # disagreements below are rounding
 ROUNDING = 0.01  # share of the tolerance that rounding a constant may cost
@@ -80,8 +82,7 @@ def distill(
     limits: Limits | None = None,
     classes: int = 10,
     seed: int = 0,
-    extra: Sequence[Node] = (),
-    engine: str = "gp",
+    engine: str = OWN,
 ) -> Distilled:
     """Find the shortest programs whose logit gradient agrees with a target's up to scale.
 
@@ -90,18 +91,19 @@ def distill(
         limits: tolerance, budget, time limit.
         classes: number of classes, at least 2.
         seed: the same seed gives the same result on the same machine, unless a time limit cuts it short.
-        extra: programs to begin with beside the target's own, such as another engine's.
-        engine: name of the engine for the record.
+        engine: "gp", our own; "operon" or "pysr" propose programs, which are then judged, shortened and fitted as ours.
 
     Raises:
-        UsageError: where the target has no usable gradient.
+        UsageError: where the target has no usable gradient, or the engine is not installed.
     """
     began = time.monotonic()
     limits = _checked(limits or Limits(), classes)
+    if engine != OWN:
+        check(engine)
     points, fresh = search_points(target, classes), check_points(target, classes)
     search = Engine(points, _grammar(target), limits, seed)
     own = () if target.program is None else (target.program,)
-    pool = search.run([*own, *extra])
+    pool = search.run(own) if engine == OWN else search.refine(proposals(engine, points, limits, seed))
     polished = [_polished(c, points, limits.tolerance) for c in pool.front()]
     front = front_of([*own, *polished], fresh)
     shortest = next((found for found in front if found.disagreement <= limits.tolerance), None)
