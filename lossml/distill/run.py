@@ -12,7 +12,7 @@ from lossml.distill.points import Points, check_points, disagreement, judge, sea
 from lossml.distill.pool import Candidate
 from lossml.distill.target import Target
 from lossml.errors import LossMLError, UsageError
-from lossml.program import Node, fold_constants, operations, show
+from lossml.program import Node, fold_constants, operations, parse, show
 from lossml.program.grammar import Grammar, classification_grammar
 
 OWN = "gp"
@@ -107,7 +107,7 @@ def distill(
     polished = [_polished(c, points, limits.tolerance) for c in pool.front()]
     front = front_of([*own, *polished], fresh)
     shortest = next((found for found in front if found.disagreement <= limits.tolerance), None)
-    chosen = next((p for p in polished if shortest is not None and show(p) == shortest.formula), None)
+    chosen = None if shortest is None else parse(shortest.formula)
     return Distilled(
         target=target.name,
         formula="" if target.program is None else show(target.program),

@@ -47,6 +47,8 @@ def _answer(result: Distilled, known: str) -> list[Text]:
 
 
 def _sentence(result: Distilled, found: Found) -> str:
+    if found.size == result.size:
+        return f"Nothing shorter was found within {100 * result.tolerance:g}%: {found.formula}  ({found.size} nodes)"
     before = "" if result.size is None else f" instead of {result.size}"
     return f"{found.formula}  ({found.size} nodes{before}, disagreement {share(found.disagreement)})"
 
