@@ -15,7 +15,7 @@ ENGINES = ("gp", "operon", "pysr")
 @click.command("distill")
 @click.argument("loss")
 @click.option("--tolerance", type=float, default=0.01, show_default=True, help="Disagreement that is good enough.")
-@click.option("--classes", type=click.IntRange(2, 10_000), default=10, show_default=True, help="Number of classes.")
+@click.option("--classes", type=click.IntRange(2, 1_000), default=10, show_default=True, help="Number of classes.")
 @click.option("--budget", type=int, default=40_000, show_default=True, help="Most programs evaluated.")
 @click.option("--time-limit", type=float, help="Seconds after which the search ends.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same result.")
@@ -53,7 +53,10 @@ def command(
 def _target(loss: str, run: str | None) -> "Target":
     from lossml.distill import program_target, read_target
 
-    return program_target(best_of(run)[0].program, BEST) if loss == BEST else read_target(loss)
+    if loss != BEST:
+        return read_target(loss)
+    found, _ = best_of(run)
+    return program_target(found.program, BEST, found.scale)
 
 
 def _known(result: "Distilled") -> str:

@@ -21,7 +21,7 @@ from lossml.program import Node
 
 SEARCH_NUMBERS = 320  # logits a program is searched on, about: 32 samples of 10 classes
 CHECK_NUMBERS = 4096  # logits of the fresh points on which the result is judged
-FEWEST = 16
+FEWEST = 8  # samples, however many classes there are: two of each spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)

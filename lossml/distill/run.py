@@ -17,6 +17,7 @@ from lossml.program.grammar import Grammar, classification_grammar
 
 OWN = "gp"
 LONGEST = 24  # nodes of a program made by variation
+MOST_CLASSES = 1_000  # the gradients of thousands of programs are kept in memory
 NOISE = 1e-7  # disagreements below are rounding
 ROUNDING = 0.01  # share of the tolerance that rounding a constant may cost
 BETTER = 0.95  # a longer program is shown if its disagreement is below this share of a shorter one's
@@ -89,7 +90,7 @@ def distill(
     Args:
         target: see `read_target`.
         limits: tolerance, budget, time limit.
-        classes: number of classes, at least 2.
+        classes: number of classes, 2 to MOST_CLASSES.
         seed: the same seed gives the same result on the same machine, unless a time limit cuts it short.
         engine: "gp", our own; "operon" or "pysr" propose programs, which are then judged, shortened and fitted as ours.
 
@@ -132,8 +133,8 @@ def _checked(limits: Limits, classes: int) -> Limits:
         raise UsageError(f"budget is {limits.budget}; at least one program must be evaluated")
     if limits.seconds is not None and not limits.seconds > 0:
         raise UsageError(f"time_limit is {limits.seconds:g}; it must be more than 0 seconds")
-    if classes < 2:
-        raise UsageError(f"classes is {classes}; a loss needs at least 2")
+    if not 2 <= classes <= MOST_CLASSES:
+        raise UsageError(f"classes is {classes}; distilling compares losses at 2 to {MOST_CLASSES}")
     return limits
 
 

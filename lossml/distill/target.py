@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lossml.backend import Probe, logit_gradients
-from lossml.backend.load import read_program
+from lossml.backend.load import read_loss
 from lossml.errors import LossMLError, UsageError
 from lossml.program import Axes, Node, operations
 from lossml.program.primitives import OPERATIONS
@@ -47,17 +47,18 @@ def read_target(what: str) -> Target:
     """
     if NAME.fullmatch(what.strip()):
         return target_of(imported(what.strip()), what.strip())
-    return program_target(read_program(what), what)
+    named = read_loss(what)
+    return program_target(named.program, what, named.scale)
 
 
-def program_target(program: Node, name: str) -> Target:
-    """Make a target of a program; a UsageError refuses one that reads pixels or training progress."""
+def program_target(program: Node, name: str, scale: float = 1.0) -> Target:
+    """Make a target of a program times a scale; a UsageError refuses one that reads pixels or training progress."""
     words = operations(program)
     pixels = [word for word in words if word in OPERATIONS and OPERATIONS[word].removes is Axes.PIXEL]
     if "t" in words or pixels:
         what = "training progress t" if "t" in words else "several pixels"
         raise UsageError(f"{name[:80]} reads {what}, which a probe point does not have; distil a loss without it")
-    return Target(name, lambda probe: logit_gradients([program], probe.logits, probe)[0], program)
+    return Target(name, lambda probe: scale * logit_gradients([program], probe.logits, probe)[0], program)
 
 
 def target_of(loss: object, name: str) -> Target:

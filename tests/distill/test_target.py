@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lossml.backend import logit_gradients, make_probe
+from lossml.backend import logit_gradients, make_probe, torch_source
 from lossml.distill import read_target
 from lossml.distill.points import search_points
 from lossml.errors import UsageError
@@ -62,6 +62,13 @@ def test_what_is_no_loss_gets_a_sentence(own, name, words):
     """Whatever a user's module holds, the answer says what is wrong with it and what to give."""
     with pytest.raises(UsageError, match=words):
         search_points(read_target(f"{own}:{name}"), 10)
+
+
+def test_an_exported_file_keeps_its_scale(tmp_path):
+    """What `lossml export` wrote is read back with the factor that it was saved with; nothing in it is run."""
+    file = tmp_path / "mine.py"
+    file.write_text(torch_source(parse("-y*logp"), header="Mine.", name="Loss", scale=2.5))
+    torch.testing.assert_close(read_target(str(file)).gradient(PROBE), 2.5 * gradient("-y*logp"))
 
 
 @pytest.mark.parametrize(
