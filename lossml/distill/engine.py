@@ -58,8 +58,8 @@ class Engine:
         self.limits = limits
         self.rng = random.Random(seed)  # noqa: S311 - a search, no secret
         self.classes = points.probe.classes
-        self.pool = Pool(points, limits.most)
-        self.factors = factors(points.probe)
+        self.pool = Pool(points, limits.most, limits.budget)
+        self.factors = factors(self.classes)
         self.library: list[Candidate] = []
         self.fits: set[Skeleton] = set()
         self.opened: set[Node] = set()
@@ -72,7 +72,7 @@ class Engine:
             seeds: programs to begin with, the target's own where it has one.
         """
         self._shorten(seeds)
-        self.library = self.pool.add(small_programs(self.points.probe))
+        self.library = self.pool.add(small_programs(self.classes))
         self._fit(self.library)
         waited, best = 0, self._standing()
         while waited < PATIENCE and not self._spent():
@@ -175,9 +175,9 @@ class Engine:
             if len(new) == TRIED:
                 break
         self.fits.update(new)
-        begun = self.pool.add(fitted(list(new.values()), self.points, BEGUN))
+        begun = self.pool.add(fitted(list(new.values()), self.points, BEGUN), free=True)
         best = sorted(begun, key=self._promise)[:FITTED]
-        self.pool.add(fitted([c.program for c in best], self.points))
+        self.pool.add(fitted([c.program for c in best], self.points), free=True)
 
     def _promise(self, candidate: Candidate) -> tuple[float, int]:
         """Compare a candidate with the best of its size or less: below 1 it is on the front."""

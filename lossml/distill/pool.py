@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -38,22 +39,31 @@ class Candidate:
 class Pool:
     """The programs met so far; the few best of each size stay."""
 
-    def __init__(self, points: Points, most: int) -> None:
+    def __init__(self, points: Points, most: int, budget: int) -> None:
         """Begin with nothing.
 
         Args:
             points: where programs are compared.
             most: nodes of a program that stays.
+            budget: programs that are evaluated.
         """
+        self.budget = budget
         self.points = points
         self.most = most
         self.evaluated = 0
         self.by_size: dict[int, list[Candidate]] = {}
         self.met: set[Node] = set()
 
-    def add(self, programs: Iterable[Node]) -> list[Candidate]:
-        """Judge programs not met before, keep the best; gives all that have a gradient."""
-        new = [p for p in dict.fromkeys(programs) if p not in self.met and reads_prediction(p)]
+    def add(self, programs: Iterable[Node], *, free: bool = False) -> list[Candidate]:
+        """Judge programs not met before, keep the best; gives all that have a gradient.
+
+        Args:
+            programs: as many are judged as the budget allows.
+            free: they are all judged and do not count: fitted forms of programs that did.
+        """
+        usable = (p for p in dict.fromkeys(programs) if p not in self.met and reads_prediction(p))
+        new = list(usable if free else islice(usable, self.budget - self.evaluated))
+        self.evaluated += 0 if free else len(new)
         self.met.update(new)
         found: list[Candidate] = []
         for start in range(0, len(new), CHUNK):
@@ -63,7 +73,6 @@ class Pool:
         return found
 
     def _judged(self, programs: Sequence[Node]) -> list[Candidate]:
-        self.evaluated += len(programs)
         judged = judge(programs, self.points)
         signs = torch.where(judged.cosines < 0, -1.0, 1.0)
         rows = judged.rows * signs.unsqueeze(1)
