@@ -1,11 +1,13 @@
-"""The files that ship with the package: recipes, as TOML.
+"""What lies outside the code: recipes that ship with the package, as TOML, and what a user names as module:attribute.
 
-In a checkout they lie in `recipes/` beside the package, in an installed wheel inside it.
+In a checkout recipes lie in `recipes/` beside the package, in an installed wheel inside it.
 """
 
+import importlib
+import sys
 from pathlib import Path
 
-from lossml.errors import RecipeError
+from lossml.errors import RecipeError, UsageError
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -33,3 +35,25 @@ def recipe_path(name: str) -> Path:
     if name not in recipe_names():
         raise RecipeError(f"no recipe {name!r} is shipped; there are {', '.join(recipe_names())}, or give a file")
     return recipes_folder() / f"{name}.toml"
+
+
+def imported(name: str) -> object:
+    """Import what a user names as "module:attribute"; the one place where something a user names is run.
+
+    Args:
+        name: a module of this folder or an installed one, a colon, and an attribute of it.
+
+    Raises:
+        UsageError: where the module cannot be imported or has no such attribute.
+    """
+    module_name, attribute = name.split(":", 1)
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except ImportError as error:
+        raise UsageError(
+            f"{name}: cannot import {module_name!r} ({error}); it must lie in this folder or be installed"
+        ) from error
+    except AttributeError as error:
+        raise UsageError(f"{name}: module {module_name!r} has no {attribute!r}") from error

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lossml.backend import runtime
-from lossml.backend.batch import run, schedule
+from lossml.backend.batch import Schedule, run, schedule
 from lossml.backend.interpret import Inputs
 from lossml.backend.weighting import weights_of
 from lossml.program import Node, parse
@@ -82,9 +82,14 @@ def _chunks(count: int, numbers: int) -> Iterator[slice]:
 
 
 def _gradients(programs: Sequence[Node], logits: Tensor, probe: Probe) -> Tensor:
-    leaf = logits.expand(len(programs), *logits.shape[-3:]).clone().requires_grad_()
-    y, _ = runtime.one_hot(probe.target.expand(len(programs), *probe.target.shape), leaf, None)
-    losses = run(schedule(programs), Inputs(leaf, y, weights_of(y, None, None), probe.prior, 0.5))
+    return schedule_gradients(schedule(programs), logits, probe)
+
+
+def schedule_gradients(plan: Schedule, logits: Tensor, probe: Probe) -> Tensor:
+    """Take the gradients of K programs laid out before; see `logit_gradients`."""
+    leaf = logits.expand(plan.count, *logits.shape[-3:]).clone().requires_grad_()
+    y, _ = runtime.one_hot(probe.target.expand(plan.count, *probe.target.shape), leaf, None)
+    losses = run(plan, Inputs(leaf, y, weights_of(y, None, None), probe.prior, 0.5))
     if not losses.requires_grad:
         return torch.zeros_like(leaf)
     (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True, materialize_grads=True)

@@ -19,6 +19,7 @@ COMMANDS = {
     "show": "Show the best losses and the verdict of a run.",
     "inspect": "Say what is known of a loss before it is trained.",
     "export": "Write a loss as a file that needs torch alone, or as LaTeX, sympy or JSON.",
+    "distill": "Find the shortest program that is the same loss as a given one, to a tolerance.",
     "benchmark": "Compare losses by full training, with statistics.",
     "losses": "List the published losses that can be used by name.",
     "data": "List the data sets: what is there and how to get the rest.",
@@ -59,7 +60,7 @@ _FORMULA = re.compile(r"-(?!o)[^-].*[(*^ ]", re.DOTALL)
 
 def arguments_of(words: list[str]) -> list[str]:
     """Put formulas that begin with a minus sign in parentheses, so that they are not taken for options."""
-    if words[:1] not in (["export"], ["inspect"]) or "--" in words:
+    if words[:1] not in (["export"], ["inspect"], ["distill"]) or "--" in words:
         return words
     return [f"({word})" if _FORMULA.match(word) else word for word in words]
 

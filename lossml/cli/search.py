@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 @click.option("--dataset", help="digits, cifar10, cifar100, fashion-mnist, image-folder:PATH, or module:attribute.")
 @click.option("--budget", type=int, help="How many losses are trained, pruned ones included.  [200]")
 @click.option("--seed", type=int, help="The same seed gives the same search.  [0]")
-@click.option("--seeds", help="What is proposed first: zoo, none, or a file with one loss a line.  [zoo]")
+@click.option(
+    "--seeds",
+    help="What is proposed first: zoo, none, a file with one loss a line, or PySR's hall of fame (.csv).  [zoo]",
+)
 @click.option("--label-noise", type=float, help="Share of training labels made wrong.  [0]")
 @click.option("--long-tail", type=float, help="Imbalance ratio of the training split.  [1]")
 @click.option("--objective", type=click.Choice(OBJECTIVES), help="What is optimised.  [accuracy]")

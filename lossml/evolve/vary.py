@@ -15,7 +15,7 @@ NEW_SIZE = 6  # mean nodes of a new subtree
 Mutation = Callable[[random.Random, Grammar, Node], Node | None]
 
 
-def _attempts(rng: random.Random, grammar: Grammar, tree: Node, change: Callable[[Path, Node], Node]) -> Node | None:
+def changed(rng: random.Random, grammar: Grammar, tree: Node, change: Callable[[Path, Node], Node]) -> Node | None:
     """Change a random node until the result is well typed, within the limits and another program."""
     places = list(nodes(tree))
     for _ in range(TRIES):
@@ -32,7 +32,7 @@ def _attempts(rng: random.Random, grammar: Grammar, tree: Node, change: Callable
 def crossover(rng: random.Random, grammar: Grammar, mother: Node, father: Node) -> Node | None:
     """Put a random part of the father in a random place of the mother."""
     parts = [node for _, node in nodes(father)]
-    return _attempts(rng, grammar, mother, lambda _path, _node: rng.choice(parts))
+    return changed(rng, grammar, mother, lambda _path, _node: rng.choice(parts))
 
 
 def mutate_subtree(rng: random.Random, grammar: Grammar, tree: Node) -> Node | None:
@@ -42,7 +42,7 @@ def mutate_subtree(rng: random.Random, grammar: Grammar, tree: Node) -> Node | N
         size = 1 + int(rng.expovariate(1.0 / NEW_SIZE))
         return grow(rng, grammar, size, sort_of(node), grammar.max_depth - len(path))
 
-    return _attempts(rng, grammar, tree, change)
+    return changed(rng, grammar, tree, change)
 
 
 def mutate_point(rng: random.Random, grammar: Grammar, tree: Node) -> Node | None:
@@ -53,7 +53,7 @@ def mutate_point(rng: random.Random, grammar: Grammar, tree: Node) -> Node | Non
             return random_leaf(rng, grammar, sort_of(node))
         return apply(rng.choice(_alike(grammar, node.op)), *node.args)
 
-    return _attempts(rng, grammar, tree, change)
+    return changed(rng, grammar, tree, change)
 
 
 def _alike(grammar: Grammar, op: str) -> list[str]:
@@ -69,7 +69,7 @@ def hoist(rng: random.Random, grammar: Grammar, tree: Node) -> Node | None:
         parts = [part for path, part in nodes(node) if path]
         return rng.choice(parts) if parts else node
 
-    return _attempts(rng, grammar, tree, change)
+    return changed(rng, grammar, tree, change)
 
 
 def insert(rng: random.Random, grammar: Grammar, tree: Node) -> Node | None:
@@ -83,7 +83,7 @@ def insert(rng: random.Random, grammar: Grammar, tree: Node) -> Node | None:
         rng.shuffle(args)
         return apply(op, *args)
 
-    return _attempts(rng, grammar, tree, change)
+    return changed(rng, grammar, tree, change)
 
 
 def mutate_constant(rng: random.Random, grammar: Grammar, tree: Node) -> Node | None:

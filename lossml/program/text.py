@@ -11,9 +11,10 @@ evaluated: the reader knows the words of the language and no others.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from types import MappingProxyType
 
 from lossml.errors import ProgramError
 from lossml.program.primitives import OPERATIONS, TERMINALS
@@ -53,11 +54,16 @@ def _tokens(text: str) -> list[Token]:
     return [*found, Token("end", "the end of the text", end)]
 
 
+Macro = Callable[..., Node]
+_NO_MACROS: Mapping[str, Macro] = MappingProxyType({})
+
+
 class _Reader:
     """A recursive-descent reader over the tokens; it holds the place and the nesting."""
 
-    def __init__(self, tokens: list[Token]) -> None:
+    def __init__(self, tokens: list[Token], macros: Mapping[str, Macro]) -> None:
         self.tokens = tokens
+        self.macros = macros
         self.place = 0
         self.nesting = 0
 
@@ -138,14 +144,22 @@ class _Reader:
         name = token.text
         if name in TERMINALS:
             return terminal(name)
-        if name not in _FUNCTIONS:
+        if name not in _FUNCTIONS and name not in self.macros:
             raise self.error(_unknown(name), token)
         self.expect("(")
         args = [self.deeper(self.expression)]
         while self.take(","):
             args.append(self.deeper(self.expression))
         self.expect(")")
-        return self.build(token, name, *args)
+        return self.expand(token, *args) if name in self.macros else self.build(token, name, *args)
+
+    def expand(self, token: Token, *args: Node) -> Node:
+        try:
+            return self.macros[token.text](*args)
+        except TypeError as problem:
+            raise self.error(f"{token.text} does not take {len(args)} argument(s)", token) from problem
+        except ProgramError as problem:
+            raise self.error(str(problem), token) from problem
 
 
 def _unknown(name: str) -> str:
@@ -155,18 +169,19 @@ def _unknown(name: str) -> str:
     return f"unknown name {name[:40]!r}{hint}"
 
 
-def parse(text: str) -> Node:
+def parse(text: str, macros: Mapping[str, Macro] = _NO_MACROS) -> Node:
     """Read a program.
 
     Args:
         text: an expression such as "-sum_C(y*logp)", of at most MAX_TEXT characters.
+        macros: functions that another language has beside ours, by name: each builds what it means.
 
     Raises:
         ProgramError: with the position and the reason, for anything that is not a program.
     """
     if len(text) > MAX_TEXT:
         raise ProgramError(f"the expression has {len(text)} characters; at most {MAX_TEXT} are read", MAX_TEXT)
-    reader = _Reader(_tokens(text))
+    reader = _Reader(_tokens(text), macros)
     tree = reader.expression()
     if reader.now.kind != "end":
         raise reader.error(f"expected an operator, found {reader.now.text!r}")

@@ -1,7 +1,5 @@
 """The tasks by name, and those of a user's own."""
 
-import importlib
-import sys
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
@@ -14,6 +12,7 @@ from lossml.proxy import data
 from lossml.proxy.corrupt import corrupted
 from lossml.proxy.networks import MLP, StridedConv, flip_and_shift
 from lossml.proxy.task import Split, Task
+from lossml.resources import imported
 
 FOLDER = "image-folder:"
 TRAIN, VALIDATION = 10_000, 5_000  # images of a large data set that a proxy uses
@@ -142,18 +141,8 @@ def _shares(count: int, *shares: float) -> list[int]:
 
 
 def _own(name: str) -> Task:
-    """Import a user's task; the one place where something a user names is run."""
-    module_name, attribute = name.split(":", 1)
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except ImportError as error:
-        raise UsageError(
-            f"{name}: cannot import {module_name!r} ({error}); it must lie in this folder or be installed"
-        ) from error
-    except AttributeError as error:
-        raise UsageError(f"{name}: module {module_name!r} has no {attribute!r}") from error
+    """Import a user's task: a Task, or a function that gives one."""
+    found = imported(name)
     task = found if isinstance(found, Task) else found() if callable(found) else found
     if not isinstance(task, Task):
         raise UsageError(f"{name} is a {type(task).__name__}; it must be a lossml.proxy.Task or a function giving one")

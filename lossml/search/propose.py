@@ -9,6 +9,7 @@ from pathlib import Path
 from lossml import zoo
 from lossml.backend import Fingerprint, Rejection, gradient_scale, make_probe, screen
 from lossml.backend.load import read_program
+from lossml.distill.halloffame import read_hall_of_fame
 from lossml.errors import LossMLError, RecipeError
 from lossml.evolve import EvolutionaryProposer, Parent, Proposal, Proposer, RandomProposer
 from lossml.program import Node, operations
@@ -47,6 +48,8 @@ class Plan:
 def seed_programs(recipe: Recipe) -> tuple[tuple[str, Node], ...]:
     """Return the named programs that a search begins with.
 
+    A file that ends in .csv is a hall of fame of PySR: equations that are no loss of our language are left out.
+
     Raises:
         RecipeError: where the file cannot be read; a UsageError where a line is no loss.
     """
@@ -55,6 +58,9 @@ def seed_programs(recipe: Recipe) -> tuple[tuple[str, Node], ...]:
     if recipe.seeds == "zoo":
         found = ((name, zoo.program_of(name)) for name, e in zoo.ENTRIES.items() if e.kind == "classification")
         return tuple((name, p) for name, p in found if recipe.long_tail > 1.0 or "pi" not in operations(p))
+    if recipe.seeds.lower().endswith(".csv"):
+        found = read_hall_of_fame(recipe.seeds).entries
+        return tuple((f"{Path(recipe.seeds).name}, complexity {e.complexity}", e.program) for e in found)
     return tuple((line, read_program(line)) for line in _lines(recipe.seeds))
 
 

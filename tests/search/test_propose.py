@@ -112,6 +112,20 @@ def test_a_file_of_seeds_that_cannot_be_used_is_refused(tmp_path):
         seed_programs(Recipe("digits", seeds=str(bad)))
 
 
+def test_a_hall_of_fame_of_pysr_is_a_file_of_seeds(tmp_path):
+    """Equations come with their complexity; those that our language does not have are left out."""
+    file = tmp_path / "hall_of_fame.csv"
+    file.write_text('Complexity,Loss,Equation\n1,0.9,"1.5"\n4,0.2,"-(logp) * y"\n6,0.1,"sinh(p) * y"\n')
+    found = seed_programs(Recipe("digits", seeds=str(file)))
+    assert [name for name, _ in found] == ["hall_of_fame.csv, complexity 1", "hall_of_fame.csv, complexity 4"]
+    proposer, rejections = make_proposer(Recipe("digits", seeds=str(file)), 10)
+    assert [show(program) for _, program in proposer.seeds] == ["-logp*y"]
+    assert rejections == {"FLAT": 1}
+    file.write_text("no, such, file")
+    with pytest.raises(UsageError, match="no hall of fame"):
+        seed_programs(Recipe("digits", seeds=str(file)))
+
+
 def test_rejected_seeds_are_counted_once_and_never_proposed(tmp_path):
     """Of seeds that are one loss the first stays; a proposer would suggest the others for every cohort."""
     file = tmp_path / "seeds.txt"
