@@ -1,7 +1,7 @@
 """Screens: what can be said of a program without training it, cheapest test first, whole batches at once."""
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import torch
@@ -61,7 +61,8 @@ def descent_accuracy(programs: Sequence[Node], probe: Probe) -> Tensor:
     The gradient is scaled to cross-entropy's at the start, as in training. The argmax is asked
     for, not p > 1/2: a loss may be under-confident by design and still classify.
     """
-    start = make_probe(probe.classes, probe.logits.shape[-1], (1.0,))
+    made = make_probe(probe.classes, probe.logits.shape[-1], (1.0,))
+    start = replace(made, prior=torch.full_like(made.prior, 1.0 / probe.classes))  # its labels are drawn evenly
     first = logit_gradients([CROSS_ENTROPY, *programs], start.logits, start)
     sizes = root_mean_square(first)
     factor = (sizes[0] / sizes[1:]).view(-1, 1, 1, 1)

@@ -1,6 +1,7 @@
 """Training many networks at once is training each alone, in any pieces, and one bad loss harms no other."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -161,6 +162,27 @@ def test_progress_reaches_the_losses(task):
     start = initial(task, 3).parameters
     (still,) = advance(task, stack, [Run(ProgramLoss("-y*logp*max(0, t - 0.5)"), 1.0, 3)], [None], 0, 8)
     assert torch.equal(still.state.parameters, start)
+
+
+class Watch(torch.nn.Module):
+    """A stack of cross-entropies that writes down what it is told of progress."""
+
+    told: ClassVar[list[float]] = []
+
+    def set_progress(self, progress):
+        self.told.append(progress)
+
+    def forward(self, logits, target):
+        return torch.nn.functional.cross_entropy(logits.movedim(2, 1), target, reduction="none").mean(1)
+
+
+def test_progress_is_the_share_of_full_training_across_rungs(task):
+    """At every step, from rung to rung, a loss is told step / steps of full fidelity, once and without a gap."""
+    Watch.told.clear()
+    states = [None]
+    for start, stop in ((0, 1), (1, 4), (4, 16)):
+        states = [o.state for o in advance(task, lambda _: Watch(), [Run(Watch())], states, start, stop)]
+    assert Watch.told == [step / task.steps for step in range(task.steps)]
 
 
 def test_scores_on_the_held_out_split_come_sample_by_sample(task):

@@ -128,7 +128,7 @@ def logit_adjustment(logits, target):
 
 def balanced_softmax(logits, target):
     """Ren et al. (2020), as released: class counts, not shares, are added in the logarithm."""
-    counts = torch.arange(1.0, logits.shape[1] + 1) * 10
+    counts = torch.arange(1.0, logits.shape[1] + 1).double() * 10
     return F.cross_entropy(logits + counts.to(logits).log(), target)
 
 
@@ -139,7 +139,7 @@ def balanced(logits, target):
 
 def margins(logits, target, largest=0.5, scale=30.0):
     """LDAM as released: from class counts, the margin subtracted from the true class's logit alone."""
-    counts = torch.arange(1.0, logits.shape[1] + 1) * 10
+    counts = torch.arange(1.0, logits.shape[1] + 1).double() * 10
     each = 1 / counts.sqrt().sqrt()
     each = (each * (largest / each.max())).to(logits)
     shifted = logits - each[target][:, None] * onehot(logits, target)
