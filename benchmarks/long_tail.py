@@ -1,9 +1,9 @@
-"""Searches on digits under a long tail of 100, without seeds: is a loss found that reads the prior and beats cross-entropy?
+"""Searches on digits under a long tail of 100, without seeds: does a loss that reads the prior beat cross-entropy?
 
     python benchmarks/long_tail.py [SEEDS]
 
-The target: the confirmed loss reads pi and is better in balanced accuracy than tuned cross-entropy. Logit adjustment, the
-published answer, is a baseline beside it.
+The target: the confirmed loss reads pi and is better in balanced accuracy than tuned cross-entropy. Logit adjustment,
+the published answer, is a baseline beside it.
 """
 
 import json

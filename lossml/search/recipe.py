@@ -13,9 +13,9 @@ from typing import Any, cast
 from lossml import zoo
 from lossml.errors import RecipeError
 from lossml.resources import recipe_names, recipe_path
+from lossml.search.objective import RULE, is_objective
 from lossml.search.records import FULL, RUNGS
 
-OBJECTIVES = ("accuracy", "balanced_accuracy", "nll", "ece")
 PRUNERS = ("asha", "hyperband", "median", "none")
 PROPOSERS = ("evolve", "random")
 BASELINES = ("ce", "label-smoothing", "focal", "poly1", "gce")
@@ -40,7 +40,7 @@ class Recipe:
         label_noise: share of wrong training labels.
         long_tail: imbalance ratio of the training split.
         schedules: whether losses may read t, the training progress, and so change while a network trains.
-        objective: what is optimised: accuracy, balanced_accuracy, nll or ece.
+        objective: what is optimised: accuracy, balanced_accuracy, nll, ece, or a sum of them; see `objective`.
         time_limit: seconds after which no further cohort starts; 0 for none.
         trial_time_limit: seconds that a group of trainings may take between two rungs.
         candidates: how many of the best are confirmed; 0 for none.
@@ -80,11 +80,6 @@ class Recipe:
     def to_toml(self) -> str:
         """Write the recipe as TOML; `read_recipe` gives it back."""
         return "".join(f"{key} = {_toml(value)}\n" for key, value in asdict(self).items())
-
-    @property
-    def maximise(self) -> bool:
-        """Whether more of the objective is better."""
-        return self.objective in {"accuracy", "balanced_accuracy"}
 
 
 Rule = tuple[Callable[[object], bool], str]
@@ -139,7 +134,7 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "label_noise": _number(0.0, 0.95),
         "long_tail": _number(1.0, 10_000.0),
         "schedules": (lambda v: isinstance(v, bool), "must be true or false"),
-        "objective": _one_of(OBJECTIVES),
+        "objective": (is_objective, RULE),
         "time_limit": _number(0.0, math.inf),
         "trial_time_limit": _number(0.1, math.inf),
         "candidates": _whole(0, 100),

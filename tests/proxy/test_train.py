@@ -192,7 +192,7 @@ def test_scores_on_the_held_out_split_come_sample_by_sample(task):
     network = MLP(64, 32, 10)
     torch.nn.utils.vector_to_parameters(outcome.state.parameters, network.parameters())
     right = network(task.heldout.inputs).argmax(1) == task.heldout.targets
-    assert found.score.correct == tuple(right.tolist())
+    assert found.score.parts["accuracy"].tolist() == right.tolist()
     assert found.score.accuracy == pytest.approx(float(right.float().mean()))
 
 
