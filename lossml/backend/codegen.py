@@ -182,7 +182,7 @@ class {name}(nn.Module):
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction = reduction{state}
-
+{setter}
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
             scores = full_precision(logits)
@@ -217,8 +217,15 @@ def _preparation(rest: str) -> list[str]:
 def _state(used: frozenset[str]) -> str:
     lines = ['self.register_buffer("prior", prior)'] if "pi" in used else []
     if "t" in used:
-        lines.append('self.register_buffer("progress", torch.tensor(1.0))  # set from 0 to 1 while training')
+        lines.append('self.register_buffer("progress", torch.tensor(1.0))')
     return "".join(f"\n        {line}" for line in lines)
+
+
+_SETTER = '''
+    def set_progress(self, progress: float) -> None:
+        """Say how far training is, from 0 to 1; call it before every step. Without it the loss is that of the end."""
+        self.progress.fill_(progress)
+'''
 
 
 def torch_source(program: Node, *, header: str, name: str = "Loss", scale: float = 1.0) -> str:
@@ -248,6 +255,7 @@ def torch_source(program: Node, *, header: str, name: str = "Loss", scale: float
         prior_doc="\n        prior: class shares (C,)." if "pi" in used else "",
         prior_parameter="\n        prior: Tensor," if "pi" in used else "",
         state=_state(used),
+        setter=_SETTER if "t" in used else "",
         body=indent(body, " " * 12),
         shape=f' if self.reduction != "none" else loss.reshape(*logits.shape[:1], *{pixels})' if per_sample else "",
     )

@@ -59,11 +59,13 @@ def _logits(weights: Tensor, inputs: Tensor) -> Tensor:
     return torch.einsum("bnf,kfc->kbcn", inputs, weights)
 
 
-def _gradient(plan: Schedule, weights: Tensor, inputs: Tensor, target: Tensor, prior: Tensor) -> Tensor:
-    """Take the gradient (K, F, C) of each program's mean loss."""
+def _gradient(plan: Schedule, weights: Tensor, batch: tuple[Tensor, Tensor], progress: float) -> Tensor:
+    """Take the gradient (K, F, C) of each program's mean loss on inputs (B, N, F) and targets (B, N)."""
+    inputs, target = batch
+    prior = weights.new_full((weights.shape[2],), 1.0 / weights.shape[2])  # the labels are drawn evenly
     logits = _logits(weights, inputs).requires_grad_()
     y, _ = runtime.one_hot(target.expand(len(weights), *target.shape), logits, None)
-    losses = run(plan, Inputs(logits, y, weights_of(y, None, None), prior, 0.5))
+    losses = run(plan, Inputs(logits, y, weights_of(y, None, None), prior, progress))
     if not losses.requires_grad:
         return torch.zeros_like(weights)
     (found,) = torch.autograd.grad(losses.sum(), logits, allow_unused=True, materialize_grads=True)
@@ -75,11 +77,11 @@ def _descend(programs: Sequence[Node], data: Clusters) -> Tensor:
     scale = gradient_scale(programs, data.classes, data.target.shape[2]).float().view(-1, 1, 1)
     weights = torch.zeros(len(programs), data.inputs.shape[3], data.classes)
     moments = torch.zeros_like(weights), torch.zeros_like(weights)
-    plan, prior = schedule(programs), torch.full((data.classes,), 1.0 / data.classes)
+    plan = schedule(programs)
     for step in range(STEPS):
-        place = step % BATCHES
-        gradient = _gradient(plan, weights, data.inputs[place], data.target[place], prior)
-        adamw.step_(weights, moments, gradient * scale, step + 1, LEARNING_RATE * adamw.rate(step / STEPS))
+        batch = data.inputs[step % BATCHES], data.target[step % BATCHES]
+        gradient = scale * _gradient(plan, weights, batch, step / STEPS)
+        adamw.step_(weights, moments, gradient, step + 1, LEARNING_RATE * adamw.rate(step / STEPS))
     return weights
 
 

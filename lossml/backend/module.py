@@ -24,12 +24,15 @@ class ProgramLoss(nn.Module):
         reduction: "mean", "sum" or "none" (one value per sample or pixel).
         weight: class weights (C,).
         ignore_index: class number of samples and pixels that do not count; None for none.
-        prior: class shares (C,) for programs that read pi.
+        prior: class shares (C,) for programs that read pi, all positive.
         scale: factor on the loss, a learning-rate matter.
 
+    A program that reads t, the training progress, takes it from `set_progress`.
+
     Raises:
-        UsageError: for text that is no program, an unknown reduction, or "none" for a program
-            that aggregates over the batch and so has no value per sample.
+        UsageError: for text that is no program, an unknown reduction, "none" for a program that
+            aggregates over the batch and so has no value per sample, or a prior that is missing or
+            holds shares that are not positive.
     """
 
     weight: Tensor | None
@@ -59,7 +62,9 @@ class ProgramLoss(nn.Module):
         self.register_buffer("progress", torch.tensor(1.0))
 
     def set_progress(self, progress: float) -> None:
-        """Tell programs that read t how far training is, in [0, 1]; without this t is 1."""
+        """Tell programs that read t how far training is, in [0, 1]; without this t is 1, the end."""
+        if not 0.0 <= progress <= 1.0:
+            raise UsageError(f"progress is {progress}; it is the share of training done, from 0 to 1")
         self.progress.fill_(progress)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -109,8 +114,15 @@ def _check_reduction(reduction: str, program: Node) -> None:
 
 
 def _known(prior: Tensor | None, program: Node) -> Tensor | None:
-    if prior is None and "pi" in operations(program):
+    if "pi" not in operations(program):
+        return prior
+    if prior is None:
         raise UsageError("this program reads the class prior pi; give prior=, the share of each class, shape (C,)")
+    if prior.dim() != 1 or not bool((prior > 0).all()):
+        raise UsageError(
+            f"prior has shape {tuple(prior.shape)} and its least value is {float(prior.min()):g}; it must be (C,) and "
+            "positive, also for a class that is rare"
+        )
     return prior
 
 

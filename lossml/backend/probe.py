@@ -11,10 +11,11 @@ from lossml.backend import runtime
 from lossml.backend.batch import Schedule, run, schedule
 from lossml.backend.interpret import Inputs
 from lossml.backend.weighting import weights_of
-from lossml.program import Node, parse
+from lossml.program import Node, operations, parse
 
 CHUNK = 2_000_000  # logits evaluated at once: bounds memory, not results
 SPREADS = (0.1, 1.0, 2.0, 4.0)  # from a fresh network to a confident one
+MOMENTS = (0.0, 0.3, 0.7, 1.0)  # training progress at which programs that read t are looked at
 CROSS_ENTROPY = parse("-sum_C(y*logp)")
 
 
@@ -58,6 +59,9 @@ def make_probe(classes: int, pixels: int = 1, spreads: tuple[float, ...] = SPREA
 def logit_gradients(programs: Sequence[Node], logits: Tensor, probe: Probe) -> Tensor:
     """Take each program's gradient of the loss summed over samples.
 
+    A program that reads t is another loss at every moment of training. Each sample shows it at one of
+    MOMENTS, so that the result has one shape for all and what does not depend on t is not repeated.
+
     Args:
         programs: K programs.
         logits: (B, C, N) shared by all, or (K, B, C, N).
@@ -66,14 +70,31 @@ def logit_gradients(programs: Sequence[Node], logits: Tensor, probe: Probe) -> T
     Returns:
         Gradients (K, B, C, N); about 1 per sample for cross-entropy at a wrong answer.
     """
-    if not programs:
-        return logits.new_zeros(0, *logits.shape[-3:])
-    shared = logits.dim() == 3
+    every = logits.expand(len(programs), *logits.shape[-3:])
+    found = _at(programs, every, probe, MOMENTS[0])
+    changing = [k for k, program in enumerate(programs) if "t" in operations(program)]
+    if not changing:
+        return found
+    place = moments_of(logits.shape[-3])
+    for moment in range(1, len(MOMENTS)):
+        here = (place == moment).nonzero().squeeze(1)
+        later = _at([programs[k] for k in changing], every[changing], probe, MOMENTS[moment])
+        found[torch.tensor(changing).unsqueeze(1), here] = later[:, here]
+    return found
+
+
+def moments_of(samples: int) -> Tensor:
+    """Return which of MOMENTS each sample shows, (B,): every one with every spread."""
+    return torch.arange(samples) // len(SPREADS) % len(MOMENTS)
+
+
+def _at(programs: Sequence[Node], logits: Tensor, probe: Probe, progress: float) -> Tensor:
+    """Take gradients on logits (K, B, C, N) at one moment of training."""
     parts = [
-        _gradients(programs[part], logits if shared else logits[part], probe)
+        _gradients(programs[part], logits[part], probe, progress)
         for part in _chunks(len(programs), logits.shape[-3:].numel())
     ]
-    return torch.cat(parts)
+    return torch.cat(parts) if parts else logits.new_zeros(logits.shape)
 
 
 def _chunks(count: int, numbers: int) -> Iterator[slice]:
@@ -81,15 +102,15 @@ def _chunks(count: int, numbers: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, count, step))
 
 
-def _gradients(programs: Sequence[Node], logits: Tensor, probe: Probe) -> Tensor:
-    return schedule_gradients(schedule(programs), logits, probe)
+def _gradients(programs: Sequence[Node], logits: Tensor, probe: Probe, progress: float) -> Tensor:
+    return schedule_gradients(schedule(programs), logits, probe, progress)
 
 
-def schedule_gradients(plan: Schedule, logits: Tensor, probe: Probe) -> Tensor:
-    """Take the gradients of K programs laid out before; see `logit_gradients`."""
+def schedule_gradients(plan: Schedule, logits: Tensor, probe: Probe, progress: float = 0.5) -> Tensor:
+    """Take the gradients of K programs laid out before, at one moment of training; see `logit_gradients`."""
     leaf = logits.expand(plan.count, *logits.shape[-3:]).clone().requires_grad_()
     y, _ = runtime.one_hot(probe.target.expand(plan.count, *probe.target.shape), leaf, None)
-    losses = run(plan, Inputs(leaf, y, weights_of(y, None, None), probe.prior, 0.5))
+    losses = run(plan, Inputs(leaf, y, weights_of(y, None, None), probe.prior, progress))
     if not losses.requires_grad:
         return torch.zeros_like(leaf)
     (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True, materialize_grads=True)
@@ -100,7 +121,8 @@ def gradient_scale(programs: Sequence[Node], classes: int, pixels: int = 1) -> T
     """Return the factor (K,) that gives each program cross-entropy's gradient size at initialisation.
 
     The size is the root mean square of the logit gradient at the logits of a fresh network
-    (spread 0.1). A program without gradient there gets inf, one with an undefined gradient nan.
+    (spread 0.1), for a program that reads t over all of MOMENTS: a schedule may begin with nothing.
+    A program without gradient there gets inf, one with an undefined gradient nan.
     """
     probe = make_probe(classes, pixels, (0.1,))
     sizes = root_mean_square(logit_gradients([CROSS_ENTROPY, *programs], probe.logits, probe))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from lossml.cli.common import console, print_json
-from lossml.search.recipe import OBJECTIVES, PROPOSERS, PRUNERS
+from lossml.search.objective import METRICS
+from lossml.search.recipe import PROPOSERS, PRUNERS
 
 if TYPE_CHECKING:
     from lossml.search.runs import RunRecord
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("--label-noise", type=float, help="Share of training labels made wrong.  [0]")
 @click.option("--long-tail", type=float, help="Imbalance ratio of the training split.  [1]")
-@click.option("--objective", type=click.Choice(OBJECTIVES), help="What is optimised.  [accuracy]")
+@click.option("--objective", help=f"{', '.join(METRICS)}, or a sum: 'balanced_accuracy - 0.5*ece'.  [accuracy]")
 @click.option("--pruner", type=click.Choice(PRUNERS), help="Who stops weak trials early.  [asha]")
 @click.option("--proposer", type=click.Choice(PROPOSERS), help="Who proposes losses.  [evolve]")
 @click.option("--time-limit", type=float, help="Seconds after which no further cohort starts.")

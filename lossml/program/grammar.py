@@ -73,6 +73,7 @@ class Choices:
 
 
 _TERMINALS: Weights = (("y", 3.0), ("p", 3.0), ("logp", 1.5), ("log1mp", 0.7), ("z", 0.5), ("C", 0.3), (CONSTANT, 2.0))
+_PRIOR, _PROGRESS = 1.5, 0.7
 _OPERATIONS: Weights = (
     ("add", 3.0),
     ("sub", 3.0),
@@ -101,9 +102,15 @@ _OPERATIONS: Weights = (
 )
 
 
-def classification_grammar() -> Grammar:
-    """Return the grammar of classification: everything but pixels, sigmoids, prior and progress."""
-    return Grammar(_TERMINALS, _OPERATIONS)
+def classification_grammar(*, prior: bool = False, progress: bool = False) -> Grammar:
+    """Return the grammar of classification: everything but pixels and sigmoids.
+
+    Args:
+        prior: whether programs may read pi, which says something where classes are uneven.
+        progress: whether programs may read t, and so change while a network trains.
+    """
+    more = ((("pi", _PRIOR),) if prior else ()) + ((("t", _PROGRESS),) if progress else ())
+    return Grammar((*_TERMINALS, *more), _OPERATIONS)
 
 
 def segmentation_grammar() -> Grammar:

@@ -86,6 +86,6 @@ class Task:
 
     @property
     def prior(self) -> tuple[float, ...]:
-        """Share of each class in the training split."""
-        counts = torch.bincount(self.train.targets, minlength=self.classes).double()
+        """Share of each class in the training split; a class that is not there counts as one sample."""
+        counts = torch.bincount(self.train.targets, minlength=self.classes).clamp_min(1).double()
         return tuple((counts / counts.sum()).tolist())

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lossml.report.tables import leaderboard, leaders, rejected, score, states
+from lossml.report.tables import leaderboard, leaders, reached_score, rejected, states
 from lossml.search.events import CohortFinished, Confirming, Event, Proposed, RungStarted, Started
 from lossml.search.records import FULL, Trial
 
@@ -139,7 +139,7 @@ class PlainView:
         found = leaders(self._progress.trials, recipe.objective) if recipe else []
         if not recipe or not found:
             return "none alive"
-        return f"best {score(found[0].scores(recipe.objective)[-1], recipe.objective)} by {found[0].program}"
+        return f"best {reached_score(found[0], recipe.objective)} by {found[0].program}"
 
     def _say(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)

@@ -10,6 +10,7 @@ from rich.text import Text
 from lossml.proxy import DataStatus
 from lossml.search.compare import Comparison, Row
 from lossml.search.confirm import Verdict, points
+from lossml.search.objective import as_read, written
 from lossml.search.recipe import Recipe
 from lossml.search.records import FULL, State, Trial
 from lossml.zoo import Entry
@@ -24,15 +25,15 @@ def _table(*columns: str, title: str = "") -> Table:
     return table
 
 
-def score(value: float, objective: str) -> str:
-    """Write a score as people read it: percent for shares, nats for the likelihood."""
-    return f"{abs(value):.4f}" if objective == "nll" else f"{100 * abs(value):.2f}"
-
-
 def leaders(trials: Sequence[Trial], objective: str) -> list[Trial]:
     """Order trials as a leaderboard does: who got further first, then by score."""
     living = [trial for trial in trials if trial.metrics]
     return sorted(living, key=lambda t: (-len(t.metrics), -t.scores(objective)[-1], t.number))
+
+
+def reached_score(trial: Trial, objective: str) -> str:
+    """Write the score of a trial at the last rung it reached."""
+    return written(as_read(trial.scores(objective)[-1], objective), objective)
 
 
 def leaderboard(trials: Sequence[Trial], recipe: Recipe, count: int = 10) -> RenderableType:
@@ -48,7 +49,7 @@ def leaderboard(trials: Sequence[Trial], recipe: Recipe, count: int = 10) -> Ren
         table.add_row(
             str(trial.number),
             "full" if reached == FULL else f"{reached}/{FULL}",
-            score(trial.scores(recipe.objective)[-1], recipe.objective),
+            reached_score(trial, recipe.objective),
             Text(trial.operator, overflow="ellipsis", no_wrap=True),
             Text(trial.program),
         )
@@ -96,7 +97,7 @@ def _cells(row: Row, comparison: Comparison) -> list[RenderableType]:
         label = f"{label} = {row.contender.known}"
     if row.verdict == "failed":
         return [Text(label), "", "", "", "", "", "", "", Text(f"failed: {row.reason}", style="red")]
-    mean = f"{score(row.mean, design.objective)} ± {score(row.spread, design.objective)}"
+    mean = f"{written(row.mean, design.objective)} ± {written(row.spread, design.objective)}"
     nll, ece = (sum(getattr(m, name) for m in row.metrics) / len(row.metrics) for name in ("nll", "ece"))
     between: list[RenderableType] = ["", "", ""]
     if row.difference is not None:
@@ -113,7 +114,7 @@ def _caption(comparison: Comparison) -> str:
         f"{design.seeds} paired seeds, {comparison.samples} held-out samples; ± is the spread over seeds. Intervals "
         f"and p are corrected for their number, found and known losses apart (Holm, {design.alpha:g}). "
         "Two trainings of the reference differ by "
-        f"{score(comparison.noise, design.objective)} (one standard deviation)."
+        f"{written(comparison.noise, design.objective)} (one standard deviation)."
     )
 
 

@@ -7,8 +7,9 @@ training is recorded as soon as its block is done, so that a kill costs one bloc
 import base64
 import json
 import math
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from lossml.search.events import Confirming, Listener
 from lossml.search.journal import open_study
 from lossml.search.known import known_as
 from lossml.search.loop import loss_of, metrics_of
+from lossml.search.objective import as_read, read_objective
 from lossml.search.records import FULL, Metrics, as_json
 from lossml.search.statistics import Difference, Judged, detectable, judge, paired_difference, seeds_needed
 
@@ -86,13 +88,19 @@ class Job:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Done:
-    """A finished training: metrics, and on the held-out split what was right, sample by sample."""
+    """A finished training.
+
+    Attributes:
+        metrics: None where it failed.
+        failure: why.
+        parts: each held-out sample's part in each metric; see `lossml.proxy.Score`.
+    """
 
     metrics: Metrics | None
     failure: str = ""
-    correct: tuple[bool, ...] = ()
+    parts: Mapping[str, NDArray[np.float32]] = field(default_factory=dict[str, NDArray[np.float32]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +165,16 @@ def contenders(programs: Sequence[tuple[str, Node, int]], classes: int) -> list[
 
 
 class Store:
-    """The finished trainings of a comparison, in a study of a journal file; a leaf."""
+    """The finished trainings of a comparison, in a study of a journal file; a leaf.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the journal file.
+        objective: what the trials' values are, and whose parts are kept sample by sample.
+    """
+
+    def __init__(self, path: Path, objective: str = "accuracy") -> None:
         """Open or create the study."""
-        self._study = open_study(path, STUDY)
+        self._study, self._objective = open_study(path, STUDY), objective
         trials = self._study.get_trials(deepcopy=False)
         self._done = {_key(t.user_attrs): _done(t.user_attrs) for t in trials}
 
@@ -175,15 +188,14 @@ class Store:
         if _key(attributes) in self._done:
             return
         self._done[_key(attributes)] = done
-        packed = base64.b64encode(np.packbits(np.asarray(done.correct, bool)).tobytes()).decode()
+        names = [name for name, _ in read_objective(self._objective).weights if name in done.parts]
         rest = {
             "metrics": json.dumps(as_json(done.metrics)),
             "failure": done.failure,
-            "correct": packed,
-            "samples": len(done.correct),
+            "parts": {name: _packed(done.parts[name]) for name in names},
         }
         state = TrialState.FAIL if done.metrics is None else TrialState.COMPLETE
-        value = None if done.metrics is None else done.metrics.accuracy
+        value = None if done.metrics is None else done.metrics.of(self._objective)
         self._study.add_trial(create_trial(state=state, value=value, user_attrs={**attributes, **rest}))
 
 
@@ -197,8 +209,16 @@ def _key(found: Mapping[str, Any]) -> tuple[str, str, float, int]:
 
 def _done(found: Mapping[str, Any]) -> Done:
     metrics = json.loads(found["metrics"])
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(found["correct"]), np.uint8))[: found["samples"]]
-    return Done(Metrics(**metrics) if metrics else None, found["failure"], tuple(bool(b) for b in bits))
+    parts = {name: _unpacked(text) for name, text in found["parts"].items()}
+    return Done(Metrics(**metrics) if metrics else None, found["failure"], parts)
+
+
+def _packed(part: NDArray[np.float32]) -> str:
+    return base64.b64encode(zlib.compress(part.astype("<f4").tobytes())).decode()
+
+
+def _unpacked(text: str) -> NDArray[np.float32]:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<f4")
 
 
 def compare(
@@ -276,7 +296,7 @@ class _Work:
 def _finished(outcome: Outcome) -> Done:
     if outcome.score is None:
         return Done(None, outcome.failure or "gave no result")
-    return Done(metrics_of(outcome.score), "", outcome.score.correct)
+    return Done(metrics_of(outcome.score), "", outcome.score.parts)
 
 
 def _tuned(work: _Work) -> list[float | None]:
@@ -338,7 +358,7 @@ def _row(contender: Contender, rate: float | None, results: Sequence[Done], desi
     if rate is None or len(metrics) < len(results):
         reason = next(done.failure for done in results if done.metrics is None)
         return Row(contender, rate or 0.0, metrics, 0.0, 0.0, verdict="failed", reason=reason)
-    values = [abs(m.of(design.objective)) for m in metrics]
+    values = [as_read(m.of(design.objective), design.objective) for m in metrics]
     return Row(contender, rate, metrics, float(np.mean(values)), float(np.std(values, ddof=1)))
 
 
@@ -355,6 +375,7 @@ def _scores(results: Sequence[Done], objective: str) -> list[float]:
     return [done.metrics.of(objective) for done in results if done.metrics is not None]
 
 
-def _samples(results: Sequence[Done], objective: str) -> NDArray[np.float64] | None:
-    """Return what is right by seed and sample; None for objectives that are no mean over samples."""
-    return np.asarray([done.correct for done in results], float) if objective == "accuracy" else None
+def _samples(results: Sequence[Done], objective: str) -> NDArray[np.float64]:
+    """Return each sample's part in the objective by seed and sample; their mean over samples is the objective."""
+    weights = read_objective(objective).weights
+    return np.asarray([sum(weight * done.parts[name].astype(float) for name, weight in weights) for done in results])

@@ -12,10 +12,9 @@ from lossml.proxy import Trainer
 from lossml.search import folder as folders
 from lossml.search.compare import Comparison, Contender, Design, Row, Store, compare, contenders
 from lossml.search.events import Listener
+from lossml.search.objective import gap, read_objective
 from lossml.search.recipe import Recipe
 from lossml.search.records import Metrics, State, Trial, as_json
-
-PERCENT = ("accuracy", "balanced_accuracy", "ece")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def confirm(recipe: Recipe, run: Path, trainer: Trainer, trials: Sequence[Trial]
     chosen = finalists(trials, recipe.objective, recipe.candidates)
     losses = _field(recipe, chosen, trainer.facts.classes)
     design = Design(recipe.confirm_seeds, recipe.learning_rates, recipe.objective, recipe.alpha, recipe.seed)
-    comparison = compare(trainer, losses, design, Store(run / folders.JOURNAL), listener)
+    comparison = compare(trainer, losses, design, Store(run / folders.JOURNAL, design.objective), listener)
     verdict = judged(comparison)
     folders.write_atomically(run / folders.VERDICT, json.dumps(as_json(verdict), indent=2) + "\n")
     return verdict
@@ -80,7 +79,7 @@ def judged(comparison: Comparison) -> Verdict:
     rows = [row for row in comparison.rows if row.contender.trial >= 0 and row.verdict != "failed"]
     if not rows:
         return Verdict("Nothing was confirmed: no candidate reached the top rung.", None, comparison)
-    sign = _sign(comparison.design)
+    sign = read_objective(comparison.design.objective).sign
     winner = max(rows, key=lambda row: sign * row.mean)
     return Verdict(_sentence(winner, comparison), winner, comparison)
 
@@ -92,7 +91,7 @@ def _sentence(winner: Row, comparison: Comparison) -> str:
     if winner.difference is None:
         return f"No difference found: the best loss, {name}, is {reference} itself up to scale."
     interval = f"{points(winner.difference, design)} [{points(winner.low, design)}, {points(winner.high, design)}]"
-    of = "of" if _sign(design) > 0 else "less"
+    of = "of" if read_objective(design.objective).sign > 0 else "less"
     measured = f"{interval} {of} held-out {design.objective} against tuned {reference}, {design.seeds} seeds"
     if winner.verdict == "no difference":
         return f"No difference found: {name}{same} has {measured}. {_power(winner, design)}"
@@ -103,12 +102,7 @@ def _sentence(winner: Row, comparison: Comparison) -> str:
 
 def points(value: float, design: Design) -> str:
     """Write a difference, positive where it is for the better: points for shares, nats for the likelihood."""
-    return f"{100 * value:+.2f} points" if design.objective in PERCENT else f"{value:+.4f} nats"
-
-
-def _sign(design: Design) -> float:
-    """Return 1 where more of the objective is better, else -1."""
-    return 1.0 if design.objective in {"accuracy", "balanced_accuracy"} else -1.0
+    return gap(value, design.objective)
 
 
 def _power(row: Row, design: Design) -> str:
@@ -119,14 +113,14 @@ def _power(row: Row, design: Design) -> str:
 
 
 def _best_baseline(comparison: Comparison) -> Row | None:
-    sign = _sign(comparison.design)
+    sign = read_objective(comparison.design.objective).sign
     rows = [row for row in comparison.rows if row.contender.trial < 0 and row.verdict != "failed"]
     return max(rows, key=lambda row: sign * row.mean) if rows else None
 
 
 def _beside(winner: Row, best: Row, design: Design) -> str:
-    gap = _sign(design) * (winner.mean - best.mean)
-    return f"The best baseline is {best.contender.label}; the winner stands {points(gap, design)} from it (not tested)."
+    ahead = points(read_objective(design.objective).sign * (winner.mean - best.mean), design)
+    return f"The best baseline is {best.contender.label}; the winner stands {ahead} from it (not tested)."
 
 
 def read_verdict(run: Path) -> Verdict | None:

@@ -12,6 +12,8 @@ VARIANTS = {
     "poly1": ("epsilon", (-1.0, 0.5, 2.0, 3.0, 4.0, 5.0)),
     "label-smoothing": ("epsilon", (0.05, 0.15, 0.2, 0.3)),
     "taylor-ce": ("order", (3.0, 4.0, 5.0, 6.0)),
+    "logit-adjustment": ("tau", (0.5, 1.5, 2.0)),
+    "ldam": ("scale", (1.0,)),
     "confidence-penalty": ("beta", (0.01, 0.05, 0.2, 0.5, 1.0)),
 }
 

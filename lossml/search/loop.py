@@ -81,7 +81,7 @@ class Search:
         """Replay what the journal holds."""
         self._recipe, self._trainer, self._listener = recipe, trainer, listener
         self._journal = Journal(run / folders.JOURNAL, recipe.objective, recipe.rungs)
-        self._proposer, self._rejected_seeds = make_proposer(recipe, trainer.facts.classes)
+        self._proposer, self._rejected_seeds = make_proposer(recipe, trainer.facts.prior)
         self._shadow = make_shadow(make_pruner(recipe.pruner, recipe.cohort, recipe.rungs))
         self._told: list[Trial] = []
         for cohort, trials in self._journal.cohorts():

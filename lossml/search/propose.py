@@ -13,11 +13,12 @@ from lossml.distill.halloffame import read_hall_of_fame
 from lossml.errors import LossMLError, RecipeError
 from lossml.evolve import EvolutionaryProposer, Parent, Proposal, Proposer, RandomProposer
 from lossml.program import Node, operations
-from lossml.program.grammar import classification_grammar
+from lossml.program.grammar import Grammar, classification_grammar
 from lossml.search.recipe import Recipe
 
 LARGEST = 1_000_000  # characters read of a file of seeds
 ASKED = 96  # programs screened in one call
+UNEVEN = 1.5  # the largest class against the smallest, from which the prior is worth reading
 ROUNDS = 60  # calls before the search says that it finds nothing new
 
 
@@ -45,10 +46,24 @@ class Plan:
     rejections: Mapping[str, int]
 
 
-def seed_programs(recipe: Recipe) -> tuple[tuple[str, Node], ...]:
+def is_uneven(recipe: Recipe, prior: Sequence[float] = ()) -> bool:
+    """Say whether the class prior tells a loss anything: under a long tail, or where the task's own is uneven."""
+    return recipe.long_tail > 1.0 or (bool(prior) and max(prior) > UNEVEN * min(prior))
+
+
+def make_grammar(recipe: Recipe, prior: Sequence[float]) -> Grammar:
+    """Return what may be generated for a recipe and a task's class shares."""
+    return classification_grammar(prior=is_uneven(recipe, prior), progress=recipe.schedules)
+
+
+def seed_programs(recipe: Recipe, prior: Sequence[float] = ()) -> tuple[tuple[str, Node], ...]:
     """Return the named programs that a search begins with.
 
     A file that ends in .csv is a hall of fame of PySR: equations that are no loss of our language are left out.
+
+    Args:
+        recipe: of the search.
+        prior: the task's class shares, where they are known.
 
     Raises:
         RecipeError: where the file cannot be read; a UsageError where a line is no loss.
@@ -56,8 +71,9 @@ def seed_programs(recipe: Recipe) -> tuple[tuple[str, Node], ...]:
     if recipe.seeds == "none":
         return ()
     if recipe.seeds == "zoo":
+        uneven = is_uneven(recipe, prior)
         found = ((name, zoo.program_of(name)) for name, e in zoo.ENTRIES.items() if e.kind == "classification")
-        return tuple((name, p) for name, p in found if recipe.long_tail > 1.0 or "pi" not in operations(p))
+        return tuple((name, p) for name, p in found if uneven or "pi" not in operations(p))
     if recipe.seeds.lower().endswith(".csv"):
         found = read_hall_of_fame(recipe.seeds).entries
         return tuple((f"{Path(recipe.seeds).name}, complexity {e.complexity}", e.program) for e in found)
@@ -73,18 +89,22 @@ def _lines(path: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
-def make_proposer(recipe: Recipe, classes: int) -> tuple[Proposer, Mapping[str, int]]:
+def make_proposer(recipe: Recipe, prior: Sequence[float]) -> tuple[Proposer, Mapping[str, int]]:
     """Return the proposer that a recipe names, and the seeds that the screens reject, by reason.
 
     Seeds are screened here, once: a proposer would suggest a rejected one again for every cohort.
+
+    Args:
+        recipe: of the search.
+        prior: share of each class in the task's training split.
     """
-    grammar = classification_grammar()
+    grammar = make_grammar(recipe, prior)
     if recipe.proposer == "random":
         return RandomProposer(grammar), {}
-    seeds = [Proposal(program, name) for name, program in seed_programs(recipe)]
+    seeds = [Proposal(program, name) for name, program in seed_programs(recipe, prior)]
     kept: list[Accepted] = []
     rejections: Counter[str] = Counter()
-    _sift(seeds, set(), classes, len(seeds), kept, rejections)
+    _sift(seeds, set(), len(prior), len(seeds), kept, rejections)
     usable = tuple((one.proposal.operator, one.proposal.program) for one in kept)
     return EvolutionaryProposer(grammar, seeds=usable), rejections
 

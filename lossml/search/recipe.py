@@ -13,12 +13,13 @@ from typing import Any, cast
 from lossml import zoo
 from lossml.errors import RecipeError
 from lossml.resources import recipe_names, recipe_path
+from lossml.search.objective import RULE, is_objective
 from lossml.search.records import FULL, RUNGS
 
-OBJECTIVES = ("accuracy", "balanced_accuracy", "nll", "ece")
 PRUNERS = ("asha", "hyperband", "median", "none")
 PROPOSERS = ("evolve", "random")
 BASELINES = ("ce", "label-smoothing", "focal", "poly1", "gce")
+LONG_TAIL_BASELINE = "logit-adjustment"
 MAY_CHANGE = frozenset({"budget", "time_limit", "trial_time_limit", "workers", "data_root"})
 """Keys that a resumed search may set anew: they do not change what a trial gives."""
 
@@ -38,13 +39,15 @@ class Recipe:
         cohort: how many trials train side by side before the next are proposed.
         label_noise: share of wrong training labels.
         long_tail: imbalance ratio of the training split.
-        objective: what is optimised: accuracy, balanced_accuracy, nll or ece.
+        schedules: whether losses may read t, the training progress, and so change while a network trains.
+        objective: what is optimised: accuracy, balanced_accuracy, nll, ece, or a sum of them; see `objective`.
         time_limit: seconds after which no further cohort starts; 0 for none.
         trial_time_limit: seconds that a group of trainings may take between two rungs.
         candidates: how many of the best are confirmed; 0 for none.
         confirm_seeds: paired seeds of the confirmation.
         learning_rates: multiples of the task's rate that every confirmed loss is tuned over.
-        baselines: losses the candidates are confirmed against; the first is the reference.
+        baselines: losses the candidates are confirmed against; the first is the reference. Under a long
+            tail the default has logit adjustment besides.
         alpha: chance of calling equal losses different.
         device: "auto", "cpu", "cuda", ...
         workers: processes; -1 for what suits the device.
@@ -61,6 +64,7 @@ class Recipe:
     cohort: int = 16
     label_noise: float = 0.0
     long_tail: float = 1.0
+    schedules: bool = False
     objective: str = "accuracy"
     time_limit: float = 0.0
     trial_time_limit: float = 600.0
@@ -76,11 +80,6 @@ class Recipe:
     def to_toml(self) -> str:
         """Write the recipe as TOML; `read_recipe` gives it back."""
         return "".join(f"{key} = {_toml(value)}\n" for key, value in asdict(self).items())
-
-    @property
-    def maximise(self) -> bool:
-        """Whether more of the objective is better."""
-        return self.objective in {"accuracy", "balanced_accuracy"}
 
 
 Rule = tuple[Callable[[object], bool], str]
@@ -134,7 +133,8 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "cohort": _whole(1, 1024),
         "label_noise": _number(0.0, 0.95),
         "long_tail": _number(1.0, 10_000.0),
-        "objective": _one_of(OBJECTIVES),
+        "schedules": (lambda v: isinstance(v, bool), "must be true or false"),
+        "objective": (is_objective, RULE),
         "time_limit": _number(0.0, math.inf),
         "trial_time_limit": _number(0.1, math.inf),
         "candidates": _whole(0, 100),
@@ -155,7 +155,7 @@ def _toml(value: object) -> str:
         return f"[{', '.join(_toml(item) for item in _items(cast('object', value)))}]"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML has no surrogate pairs
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _checked(key: str, value: object, where: str) -> object:
@@ -206,10 +206,17 @@ def make_recipe(flags: Mapping[str, object], file: str | None = None) -> Recipe:
         raise RecipeError("no data set is given; write --dataset digits, or name a recipe that has one")
     shipped = read_toml(recipe_path(str(dataset))) if dataset in recipe_names() else {}
     values: dict[str, Any] = {**shipped, **written, **given, "dataset": dataset}
-    recipe = Recipe(**values)
+    recipe = _with_baselines(Recipe(**values), chosen="baselines" in values)
     for name in recipe.baselines:
         zoo.program_of(name)
     return recipe
+
+
+def _with_baselines(recipe: Recipe, *, chosen: bool) -> Recipe:
+    """A long tail has a standard answer; a claim that leaves it out would be cheap."""
+    if chosen or recipe.long_tail == 1.0:
+        return recipe
+    return replace(recipe, baselines=(*recipe.baselines, LONG_TAIL_BASELINE))
 
 
 def _file(name: str) -> Path:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any, cast
 
+from lossml.search.objective import read_objective
+
 FULL = 16
 """Full training; fidelity is counted in its sixteenths."""
 RUNGS = (1, 4, FULL)
@@ -30,9 +32,9 @@ class Metrics:
     ece: float
 
     def of(self, objective: str) -> float:
-        """Return the objective so that more is better."""
-        value: float = getattr(self, objective)
-        return value if objective in {"accuracy", "balanced_accuracy"} else -value
+        """Return the objective so that more is better; see `read_objective`."""
+        values: list[float] = [weight * getattr(self, name) for name, weight in read_objective(objective).weights]
+        return sum(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,14 @@ REVERSE_CLIP = repr(-math.log(1e-4))  # log 0 is taken as log 1e-4 in reverse cr
 _EPSILON = Parameter(0.1, 0.0, 1.0)
 
 
+# LDAM's margins: largest for the rarest class, as the fourth root of its share; max_C(logp) only keeps exp in range.
+_MARGIN = "{margin}*pi^(-0.25)/max_C(pi^(-0.25))"
+_LDAM = (
+    f"log(sum_C(exp({{scale}}*(logp - max_C(logp) - y*({_MARGIN})))))"
+    f" - {{scale}}*sum_C(y*(logp - max_C(logp) - {_MARGIN}))"
+)
+
+
 def _taylor(numbers: Mapping[str, float]) -> str:
     terms = [f"(1 - p)^{j}/{j}" for j in range(2, int(numbers["order"]) + 1)]
     return f"sum_C(y*({' + '.join(['1 - p', *terms])}))"
@@ -132,6 +140,23 @@ CLASSIFICATION = (
         "cross-entropy on logits shifted by the log prior, for long tails; needs prior=",
         "log(sum_C(p*pi^{tau})) - sum_C(y*(logp + {tau}*log(pi)))",
         {"tau": Parameter(1.0)},
+    ),
+    Entry(
+        "balanced-ce",
+        "Class-balanced cross-entropy",
+        "classification",
+        "King, Zeng (2001), Logistic regression in rare events data, Political Analysis",
+        "cross-entropy with every class weighted by one over its share, for long tails; needs prior=",
+        "-sum_C(y*logp/pi)/C",
+    ),
+    Entry(
+        "ldam",
+        "Label-distribution-aware margin loss",
+        "classification",
+        "Cao et al. (2019), arXiv:1906.07413",
+        "cross-entropy that asks a larger margin of rarer classes, for long tails; needs prior=",
+        _LDAM,
+        {"margin": Parameter(0.5), "scale": Parameter(30.0, 1e-3, 1e3)},
     ),
     Entry(
         "sparse-lsr",

@@ -41,6 +41,24 @@ def load_source(tmp_path, monkeypatch):
     return load
 
 
+@pytest.mark.parametrize("text", ["-y*logp*(1 - p)^(2*t)", "t*sum_C(p^2) - (1 - t)*sum_C(y*logp)"])
+def test_an_export_that_reads_progress_lets_it_be_set(load_source, text):
+    """At every moment the module equals the program; untold it is the loss of the end, and a state_dict keeps it."""
+    exported, loss = load_source(torch_source(parse(text), header="A loss."))(), ProgramLoss(text)
+    logits, target = batch((6, 5))
+    logits = logits.detach()
+    torch.testing.assert_close(exported(logits, target), loss(logits, target))
+    values = []
+    for progress in (0.0, 0.3, 1.0):
+        exported.set_progress(progress)
+        loss.set_progress(progress)
+        values.append(float(exported(logits, target)))
+        assert values[-1] == pytest.approx(float(loss(logits, target)))
+    assert len(set(values)) == 3
+    assert float(exported.state_dict()["progress"]) == 1.0
+    assert "set_progress" not in torch_source(parse("-y*logp"), header="A loss.")
+
+
 @pytest.mark.parametrize("text", TEXTS + MORE)
 @pytest.mark.parametrize("shape", [(6, 5), (3, 5, 4, 2)])
 def test_export_equals_the_program(load_source, text, shape):

@@ -41,6 +41,11 @@ def test_the_same_loss_in_other_words_has_the_same_fingerprint(one, other):
         ("(1 - sum_C(y*p)^0.7)/0.7", "(1 - sum_C(y*p)^0.701)/0.701"),
         (CE, "-y*logp*pi"),
         (CE, "-y*logp*(1 + y*t*p)"),
+        ("-y*logp*(1 + t)", "-y*logp*(2 - t)"),
+        ("-y*logp + t*p^2", "-y*logp + t^2*p^2"),
+        ("-y*logp*(1 - p)^t", "-y*logp*(1 - p)^(1 - t)"),
+        ("-y*logp + max(t, 0.8)*p^2", "-y*logp + 0.8*p^2"),
+        ("-y*logp + min(t, 0.2)*p^2", "-y*logp + 0.2*p^2"),
     ],
 )
 def test_other_losses_have_other_fingerprints(one, other):
@@ -53,6 +58,12 @@ def test_a_loss_without_usable_gradient_has_none(text):
     """Constants and what overflows are nobody's duplicate."""
     found = fingerprint(text)
     assert found is None or found.size < 1e-9
+
+
+@pytest.mark.parametrize("text", ["-y*logp*(1 + t - t)", "-y*logp + t*sum_C(p)", "-y*logp + t^2*sum_C(y)"])
+def test_a_schedule_of_nothing_is_the_loss_without_it(text):
+    """Progress that cancels, or scales what has no gradient, makes no new loss."""
+    assert fingerprint(text).same(fingerprint(CE))
 
 
 def test_the_ratio_of_sizes_is_the_factor():

@@ -115,6 +115,20 @@ def test_prior_and_progress_are_read():
     torch.testing.assert_close(scheduled(logits, target), 0.25 * F.cross_entropy(logits, target))
 
 
+@pytest.mark.parametrize("prior", [None, torch.tensor([0.5, 0.5, 0.0]), torch.ones(1, 3)])
+def test_a_prior_that_cannot_be_one_is_refused(prior):
+    """Missing, with a class that never comes (its logarithm is not finite), or of another shape."""
+    with pytest.raises(UsageError, match="prior"):
+        ProgramLoss("-sum_C(y*(logp + log(pi)))", prior=prior)
+
+
+@pytest.mark.parametrize("progress", [-0.1, 1.5, float("nan")])
+def test_progress_outside_its_range_is_refused(progress):
+    """An epoch number given for a share does not pass silently."""
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        ProgramLoss("-t*y*logp").set_progress(progress)
+
+
 def test_half_precision_is_computed_in_float32():
     """Under autocast and for bfloat16 logits the loss is computed in float32."""
     logits, target = batch((6, 4), torch.float32)

@@ -95,6 +95,13 @@ def test_the_zoo_is_not_rejected(classes):
     assert {s.rejection for s in found} <= {None, Rejection.DUPLICATE}
 
 
+def test_a_schedule_must_lead_the_right_way_through_the_whole_training():
+    """A loss that turns round is rejected whenever it does so; one that only fades in is kept, and has a scale."""
+    early, late, never = reasons("-y*logp*(4*t - 3.9)", "-y*logp*(0.2 - t)", "-y*logp*(1.1 - t)")
+    assert (early, late, never) == (Rejection.SIGN, Rejection.SIGN, None)
+    assert 1.0 < float(gradient_scale([parse("-t*y*logp")], 10)[0]) < 3.0
+
+
 def test_gradient_scale_makes_gradients_equal_at_the_start():
     """The factor is that between a loss's gradient and cross-entropy's near uniform predictions."""
     ce, doubled, flat = gradient_scale([parse("-y*logp"), parse("-2*y*logp"), parse("3")], 10).tolist()

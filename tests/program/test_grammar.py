@@ -24,7 +24,10 @@ from lossml.program.grammar import (
 )
 from lossml.program.types import Axes
 
-GRAMMARS = pytest.mark.parametrize("grammar", [classification_grammar(), segmentation_grammar()], ids=["class", "seg"])
+FULL = classification_grammar(prior=True, progress=True)
+GRAMMARS = pytest.mark.parametrize(
+    "grammar", [classification_grammar(), FULL, segmentation_grammar()], ids=["class", "prior and progress", "seg"]
+)
 
 
 @GRAMMARS
@@ -59,9 +62,20 @@ def test_the_same_seed_gives_the_same_programs():
     assert lists[0] == lists[1]
 
 
+def test_prior_and_progress_are_read_where_they_are_allowed_alone():
+    """A grammar without them never writes pi or t; one with them writes both, and each by itself."""
+    met = [operations(generate(random.Random(k), classification_grammar())) & {"pi", "t"} for k in range(300)]
+    assert not any(met)
+    for allowed, options in (("pi", {"prior": True}), ("t", {"progress": True})):
+        grammar = classification_grammar(**options)
+        assert {w for k in range(300) for w in operations(generate(random.Random(k), grammar)) & {"pi", "t"}} == {
+            allowed
+        }
+
+
 def test_every_word_of_the_grammar_comes_up():
     """In two thousand programs every terminal and operation is met, and sizes vary."""
-    rng, grammar = random.Random(1), classification_grammar()
+    rng, grammar = random.Random(1), FULL
     programs = [generate(rng, grammar) for _ in range(2000)]
     met = Counter(word for program in programs for word in operations(program))
     for name, _ in (*grammar.terminals, *grammar.operations):

@@ -37,14 +37,17 @@ def test_scores_equal_scikit_learn(seed):
     assert found.balanced_accuracy == pytest.approx(metrics.balanced_accuracy_score(targets, answer))
     assert found.nll == pytest.approx(metrics.log_loss(targets, probability), rel=1e-6)
     assert found.ece == pytest.approx(naive_ece(probability, targets.numpy()), abs=1e-6)
-    assert found.correct == tuple(answer == targets.numpy())
+    assert found.parts["accuracy"].tolist() == (answer == targets.numpy()).tolist()
+    for name, part in found.parts.items():
+        assert part.shape == (500,)
+        assert part.mean(dtype=float) == pytest.approx(getattr(found, name), abs=1e-6)
 
 
 def test_a_class_that_does_not_occur_does_not_count():
     """Balanced accuracy averages over the classes that are there."""
     logits = torch.eye(4)[[0, 1, 1]] * 10
     assert score(logits, torch.tensor([0, 1, 0])).balanced_accuracy == pytest.approx(0.75)
-    assert score(logits, torch.tensor([0, 1, 0])).correct == ()
+    assert score(logits, torch.tensor([0, 1, 0])).parts == {}
 
 
 def test_perfect_calibration_has_no_error():

@@ -1,6 +1,7 @@
 """Training many networks at once is training each alone, in any pieces, and one bad loss harms no other."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -164,6 +165,27 @@ def test_progress_reaches_the_losses(task):
     assert torch.equal(still.state.parameters, start)
 
 
+class Watch(torch.nn.Module):
+    """A stack of cross-entropies that writes down what it is told of progress."""
+
+    told: ClassVar[list[float]] = []
+
+    def set_progress(self, progress):
+        self.told.append(progress)
+
+    def forward(self, logits, target):
+        return torch.nn.functional.cross_entropy(logits.movedim(2, 1), target, reduction="none").mean(1)
+
+
+def test_progress_is_the_share_of_full_training_across_rungs(task):
+    """At every step, from rung to rung, a loss is told step / steps of full fidelity, once and without a gap."""
+    Watch.told.clear()
+    states = [None]
+    for start, stop in ((0, 1), (1, 4), (4, 16)):
+        states = [o.state for o in advance(task, lambda _: Watch(), [Run(Watch())], states, start, stop)]
+    assert Watch.told == [step / task.steps for step in range(task.steps)]
+
+
 def test_scores_on_the_held_out_split_come_sample_by_sample(task):
     """Evaluation says of each sample whether the answer is right, and agrees with the module itself."""
     (outcome,) = advance(task, stack, [runs()[0]], [None], 0, 16)
@@ -171,7 +193,7 @@ def test_scores_on_the_held_out_split_come_sample_by_sample(task):
     network = MLP(64, 32, 10)
     torch.nn.utils.vector_to_parameters(outcome.state.parameters, network.parameters())
     right = network(task.heldout.inputs).argmax(1) == task.heldout.targets
-    assert found.score.correct == tuple(right.tolist())
+    assert found.score.parts["accuracy"].tolist() == right.tolist()
     assert found.score.accuracy == pytest.approx(float(right.float().mean()))
 
 

@@ -10,10 +10,12 @@ from lossml.errors import LossMLError, RecipeError, UsageError
 from lossml.evolve import EvolutionaryProposer, Parent, Proposal, RandomProposer
 from lossml.program import parse, show
 from lossml.program.grammar import classification_grammar
-from lossml.search.propose import fill, make_proposer, seed_programs
+from lossml.search.propose import fill, make_grammar, make_proposer, seed_programs
 from lossml.search.recipe import Recipe
 
 GRAMMAR = classification_grammar()
+EVEN = (0.11, 0.09) * 5
+UNEVEN = (0.16, 0.04) * 5
 
 
 class Fixed:
@@ -86,7 +88,9 @@ def test_zoo_seeds_are_classification_losses_and_read_the_prior_under_a_long_tai
     tailed = dict(seed_programs(Recipe("digits", long_tail=10.0)))
     assert "ce" in plain
     assert "dice" not in plain
-    assert set(tailed) - set(plain) == {"logit-adjustment"}
+    assert set(tailed) - set(plain) == {"logit-adjustment", "balanced-ce", "ldam"}
+    assert dict(seed_programs(Recipe("digits"), UNEVEN)) == tailed
+    assert dict(seed_programs(Recipe("digits"), EVEN)) == plain
     assert seed_programs(Recipe("digits", seeds="none")) == ()
 
 
@@ -130,14 +134,31 @@ def test_rejected_seeds_are_counted_once_and_never_proposed(tmp_path):
     """Of seeds that are one loss the first stays; a proposer would suggest the others for every cohort."""
     file = tmp_path / "seeds.txt"
     file.write_text("-sum_C(y*logp)\n-2*sum_C(y*logp)\nsum_C(y*logp)\n")
-    proposer, rejections = make_proposer(Recipe("digits", seeds=str(file)), 10)
+    proposer, rejections = make_proposer(Recipe("digits", seeds=str(file)), EVEN)
     assert rejections == {"DUPLICATE": 1, "SIGN": 1}
     proposals = proposer.propose(random.Random(0), [], 20)
     assert [p.program for p in proposals if p.operator.startswith("seed:")] == [parse("-sum_C(y*logp)")]
 
 
+@pytest.mark.parametrize(
+    ("recipe", "prior", "read"),
+    [
+        (Recipe("digits"), EVEN, set()),
+        (Recipe("digits", long_tail=50.0), EVEN, {"pi"}),
+        (Recipe("digits"), UNEVEN, {"pi"}),
+        (Recipe("digits", schedules=True), EVEN, {"t"}),
+        (Recipe("digits", schedules=True, long_tail=2.0), EVEN, {"pi", "t"}),
+    ],
+)
+def test_a_search_may_read_the_prior_where_classes_are_uneven_and_progress_where_the_recipe_says_so(
+    recipe, prior, read
+):
+    """What proposers write follows from the recipe and the task's own class shares."""
+    assert {name for name, _ in make_grammar(recipe, prior).terminals} & {"pi", "t"} == read
+
+
 def test_the_random_proposer_takes_no_seeds():
     """The control of a search begins with chance alone."""
-    proposer, rejections = make_proposer(Recipe("digits", proposer="random"), 10)
+    proposer, rejections = make_proposer(Recipe("digits", proposer="random"), EVEN)
     assert isinstance(proposer, RandomProposer)
     assert rejections == {}

@@ -30,6 +30,8 @@ BAD = [
     ("label_noise", float("nan")),
     ("label_noise", -0.1),
     ("long_tail", 0.5),
+    ("schedules", 1),
+    ("schedules", "true"),
     ("objective", "f1"),
     ("time_limit", -1),
     ("confirm_seeds", 1),
@@ -96,6 +98,13 @@ def test_an_unknown_baseline_is_refused_before_anything_trains():
         make_recipe({"dataset": "digits", "baselines": ["focl"]})
 
 
+def test_under_a_long_tail_logit_adjustment_is_a_baseline_unless_baselines_are_given():
+    """The standard answer to a long tail is confirmed beside what was found."""
+    plain, tailed = (make_recipe({"dataset": "digits", "long_tail": ratio}) for ratio in (1.0, 50.0))
+    assert tailed.baselines == (*plain.baselines, "logit-adjustment")
+    assert make_recipe({"dataset": "digits", "long_tail": 50.0, "baselines": ["ce"]}).baselines == ("ce",)
+
+
 @pytest.mark.parametrize("content", [b"budget = ", b"\xff\xfe", b"a = " + b"[" * 5000, b"x" * 2000])
 def test_what_is_no_toml_is_refused_with_the_file(tmp_path, content):
     """Malformed, undecodable and absurdly nested files get a sentence."""
@@ -122,6 +131,7 @@ recipes = st.builds(
     label_noise=st.floats(0.0, 0.95),
     time_limit=st.floats(0.0, 1e9),
     long_tail=st.floats(1.0, 1e4),
+    schedules=st.booleans(),
     alpha=st.floats(1e-6, 0.5),
     learning_rates=st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=4).map(tuple),
 )
@@ -152,6 +162,7 @@ def test_a_resumed_run_refuses_what_would_change_its_results(key):
         "device": "cuda",
         "label_noise": 0.3,
         "long_tail": 5.0,
+        "schedules": True,
         "alpha": 0.01,
     }
     value = other.get(key, 7)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lossml.errors import RunError, UsageError
-from lossml.program import parse, show
+from lossml.program import operations, parse, show
 from lossml.search import folder as folders
 from lossml.search.events import CohortFinished, Confirming, Proposed, Started
 from lossml.search.journal import Journal, read_study
@@ -52,6 +52,18 @@ def test_workers_do_not_change_results(clouds):
     """Two processes find what one finds."""
     small = {"candidates": 0, "budget": 8}
     assert table(go(clouds, **small)) == table(go(clouds, **small, workers=2))
+
+
+def test_a_search_under_a_long_tail_with_schedules_trains_losses_that_read_prior_and_progress(clouds):
+    """Such losses are proposed, screened, trained, confirmed and resumed like any other."""
+    flags = {"long_tail": 8.0, "schedules": True, "seeds": "none", "baselines": ["ce", "logit-adjustment"]}
+    first = go(clouds, **flags, budget=24, candidates=2)
+    read = [operations(parse(t.program)) & {"pi", "t"} for t in first.trials]
+    assert any("pi" in names for names in read)
+    assert any("t" in names for names in read)
+    assert first.verdict.comparison.rows[1].verdict != "failed"
+    again = resume(first.path, {})
+    assert (table(again), verdict_bytes(again)) == (table(first), verdict_bytes(first))
 
 
 def test_the_budget_counts_every_trained_program_and_no_other(clouds):

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from lossml import zoo
 from lossml.backend import ProgramLoss
+from lossml.program import operations
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of foreign libraries at import, nothing else
@@ -124,6 +126,26 @@ def logit_adjustment(logits, target):
     return F.cross_entropy(logits + prior_of(logits.shape[1]).to(logits).log(), target)
 
 
+def balanced_softmax(logits, target):
+    """Ren et al. (2020), as released: class counts, not shares, are added in the logarithm."""
+    counts = torch.arange(1.0, logits.shape[1] + 1).double() * 10
+    return F.cross_entropy(logits + counts.to(logits).log(), target)
+
+
+def balanced(logits, target):
+    weight = 1 / (logits.shape[1] * prior_of(logits.shape[1]).to(logits))
+    return F.cross_entropy(logits, target, weight=weight, reduction="sum") / len(logits)
+
+
+def margins(logits, target, largest=0.5, scale=30.0):
+    """LDAM as released: from class counts, the margin subtracted from the true class's logit alone."""
+    counts = torch.arange(1.0, logits.shape[1] + 1).double() * 10
+    each = 1 / counts.sqrt().sqrt()
+    each = (each * (largest / each.max())).to(logits)
+    shifted = logits - each[target][:, None] * onehot(logits, target)
+    return F.cross_entropy(scale * shifted, target)
+
+
 def label_smoothing(logits, target):
     return F.cross_entropy(logits, target, label_smoothing=0.1)
 
@@ -182,6 +204,8 @@ REFERENCES = {
     "confidence-penalty": confidence_penalty,
     "asl": AsymmetricLossSingleLabel(gamma_pos=1, gamma_neg=4, eps=0.1),
     "logit-adjustment": logit_adjustment,
+    "balanced-ce": balanced,
+    "ldam": margins,
     "sparse-lsr": sparse_smoothing,
     "ngl": ngl,
     "ngl-tf": ngl_of_sigmoids,
@@ -213,6 +237,10 @@ def batch(kind, classes, seed=0):
     return logits, target.view(logits[:, 0].shape)
 
 
+def reads_prior(call):
+    return "pi" in operations(zoo.program_of(call))
+
+
 def value_and_gradient(loss, logits, target, dtype):
     leaf = logits.to(dtype).requires_grad_()
     value = loss(leaf, target.to(dtype) if target.is_floating_point() else target)
@@ -238,7 +266,7 @@ def test_every_loss_has_a_reference():
 def test_a_loss_equals_its_reference(name, classes, dtype):
     """Value and logit gradient agree to 1e-5 in float32 and 1e-10 in float64, at 2, 10 and 100 classes."""
     logits, target = batch(zoo.entry(name).kind, classes)
-    prior = prior_of(classes) if name == "logit-adjustment" else None
+    prior = prior_of(classes) if reads_prior(name) else None
     assert_equal(ProgramLoss(zoo.program_of(name), prior=prior), REFERENCES[name], logits, target, dtype)
 
 
@@ -262,6 +290,9 @@ def monai_overlap(make, **options):
         ("poly1(epsilon=0)", 10, "classification", F.cross_entropy),
         ("asl(gamma_pos=0,gamma_neg=0,epsilon=0.1)", 10, "classification", label_smoothing),
         ("logit-adjustment(tau=0)", 10, "classification", F.cross_entropy),
+        ("logit-adjustment", 10, "classification", balanced_softmax),
+        ("ldam(margin=0,scale=1)", 10, "classification", F.cross_entropy),
+        ("ldam(margin=0.8,scale=2)", 10, "classification", partial(margins, largest=0.8, scale=2.0)),
         ("dice", 10, "segmentation", monai_overlap(monai.DiceLoss, smooth_nr=1.0, smooth_dr=1.0)),
         ("jaccard", 10, "segmentation", monai_overlap(monai.DiceLoss, jaccard=True, smooth_nr=2.0, smooth_dr=2.0)),
         ("tversky(alpha=0.5,beta=0.5,smooth=0.5)", 10, "segmentation", dice),
@@ -278,7 +309,7 @@ def test_parameters_mean_what_their_authors_say(call, classes, kind, reference):
     """With other parameters the losses meet other references, and each other where one contains the other."""
     logits, target = batch(kind, classes, seed=1)
     channel = isinstance(reference, nn.Module)  # MONAI wants a class axis of length one
-    prior = prior_of(classes) if "logit" in call else None
+    prior = prior_of(classes) if reads_prior(call) else None
 
     def theirs(leaf, labels):
         return reference(leaf, labels.unsqueeze(1) if channel else labels)
