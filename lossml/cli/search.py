@@ -92,13 +92,14 @@ def _watched(
 def _report(record: "RunRecord") -> None:
     from rich.text import Text
 
-    from lossml.report.tables import leaderboard, rejected, states, verdict_view
+    from lossml.report.tables import leaderboard, rejected, rungs, states, verdict_view
 
     out = console()
     if record.verdict is not None:
         out.print(verdict_view(record.verdict))
     out.print(states(record.trials))
     out.print(rejected(record.rejections))
+    out.print(rungs(record.summary))
     out.print(leaderboard(record.trials, record.recipe, 5))
     run = Path(record.path)
     out.print(Text(f"Run: {run}. Next: lossml show {run}, lossml export best --run {run} -o my_loss.py"))

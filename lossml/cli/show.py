@@ -28,5 +28,7 @@ def command(run: str | None, count: int, as_json: bool) -> None:
         out.print(Text(f"No verdict yet; lossml search --resume {record.path} goes on.", style="yellow"))
     out.print(tables.states(record.trials))
     out.print(tables.rejected(record.rejections))
+    out.print(tables.rungs(record.summary))
     out.print(tables.leaderboard(record.trials, record.recipe, count))
+    out.print(tables.front(record.summary, record.recipe.objective))
     out.print(tables.failures(record.trials))

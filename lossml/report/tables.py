@@ -13,6 +13,7 @@ from lossml.search.confirm import Verdict, points
 from lossml.search.objective import as_read, written
 from lossml.search.recipe import Recipe
 from lossml.search.records import FULL, State, Trial
+from lossml.search.summary import Agreement, Summary
 from lossml.zoo import Entry
 
 STYLES = {"better": "bold green", "worse": "red", "failed": "red", "reference": "dim"}
@@ -67,6 +68,33 @@ def rejected(reasons: Mapping[str, int]) -> Text:
     total = sum(reasons.values())
     parts = ", ".join(f"{count} {name.lower().replace('_', ' ')}" for name, count in reasons.items())
     return Text(f"rejected   {total} without training" + (f": {parts}" if parts else ""))
+
+
+def front(found: Summary, objective: str) -> RenderableType:
+    """Show the front of score against length: what each further node buys."""
+    table = _table("size", objective, "trial", "loss", title="best for its length, on the search-validation split")
+    for column in table.columns[:3]:
+        column.justify = "right"
+    for point in found.front:
+        table.add_row(str(point.size), written(point.score, objective), str(point.trial), Text(point.program))
+    return table if table.rows else Text()
+
+
+def rungs(found: Summary) -> RenderableType:
+    """Say how each rung agrees with full training, and warn where the lowest does not."""
+    lines = [Text(_rung(one)) for one in found.rungs]
+    return Group(*lines, *([Text(found.warning, style="yellow")] if found.warning else []))
+
+
+def _rung(one: Agreement) -> str:
+    start = f"rung {one.rung}/{FULL}".ljust(11)
+    if one.correlation is None:
+        return f"{start}too few trials trained to the end, or all alike, to compare it with full training"
+    value, low, high = one.correlation.value, one.correlation.low, one.correlation.high
+    return (
+        f"{start}rank correlation with full training {value:.2f} [{low:.2f}, {high:.2f}], "
+        f"over the {one.trials} trials the pruner let through"
+    )
 
 
 def failures(trials: Sequence[Trial]) -> RenderableType:

@@ -17,6 +17,7 @@ from lossml.errors import RunError
 from lossml.search.recipe import Recipe, read_toml
 
 RECIPE, RUN, JOURNAL, VERDICT, LOCK = "recipe.toml", "run.json", "journal.log", "verdict.json", "lock"
+SUMMARY = "summary.json"
 ROOT = "runs"
 
 

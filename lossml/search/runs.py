@@ -1,5 +1,6 @@
 """Searching, resuming, and reading what a run holds: what the command line and Python call."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ from lossml.search.loop import Search, rejections
 from lossml.search.propose import seed_programs
 from lossml.search.pruning import STUDY
 from lossml.search.recipe import Recipe, make_recipe, resumed
-from lossml.search.records import Cohort, Trial
+from lossml.search.records import Cohort, Trial, as_json
+from lossml.search.summary import Summary, summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class RunRecord:
         trials: told so far.
         cohorts: with rejections and seconds.
         verdict: None before the confirmation is done.
+        summary: score against length, and the agreement of the rungs.
     """
 
     path: Path
@@ -38,6 +41,7 @@ class RunRecord:
     trials: tuple[Trial, ...]
     cohorts: tuple[Cohort, ...]
     verdict: Verdict | None
+    summary: Summary
 
     @property
     def rejections(self) -> dict[str, int]:
@@ -128,6 +132,7 @@ def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener, *, conf
     going = Search(recipe, run, trainer, listener)
     going.run(deadline)
     record = load_run(run)
+    folders.write_atomically(run / folders.SUMMARY, json.dumps(as_json(record.summary), indent=2) + "\n")
     if confirming and recipe.candidates and record.trials:
         confirm(recipe, run, trainer, record.trials, listener)
     return load_run(run)
@@ -143,7 +148,8 @@ def load_run(run: Path) -> RunRecord:
     study = read_study(run / folders.JOURNAL, STUDY)
     found = cohorts_of(study) if study is not None else []
     trials = tuple(trial for _, some in found for trial in some)
-    return RunRecord(run, recipe, trials, tuple(cohort for cohort, _ in found), read_verdict(run))
+    cohorts = tuple(cohort for cohort, _ in found)
+    return RunRecord(run, recipe, trials, cohorts, read_verdict(run), summary(trials, recipe))
 
 
 def find_run(given: str | None = None, root: str = folders.ROOT) -> Path:

@@ -11,6 +11,7 @@ from scipy import stats  # pyright: ignore[reportMissingTypeStubs] - scipy has n
 MANY = 1e9  # degrees of freedom at which t is normal
 POWER = 0.8  # chance of seeing a difference of the size that is asked for
 MOST_SEEDS = 10_000
+FEWEST = 5  # pairs of which a rank correlation is taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,33 @@ class Judged:
     low: float
     high: float
     verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """Spearman's rank correlation of two scores, with its interval of 95%."""
+
+    value: float
+    low: float
+    high: float
+
+
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> Correlation | None:
+    """Correlate the ranks of two scores of the same things, ties sharing theirs.
+
+    The interval is Bonett's and Wright's (2000), on Fisher's scale.
+
+    Returns:
+        None for fewer than FEWEST pairs, or where either score is the same for all.
+    """
+    count = len(one)
+    if count < FEWEST or len(set(one)) == 1 or len(set(other)) == 1:
+        return None
+    value = float(stats.spearmanr(one, other).statistic)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportAttributeAccessIssue] - no stubs
+    inner = max(-1.0, min(1.0, value)) * (1.0 - 1e-12)  # a perfect one has no place on Fisher's scale
+    reach = float(stats.norm.isf(0.025)) * math.sqrt((1.0 + inner**2 / 2.0) / (count - 3.0))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - no stubs
+    low, high = (math.tanh(math.atanh(inner) + side * reach) for side in (-1.0, 1.0))
+    return Correlation(value, low, high)
 
 
 def paired_difference(

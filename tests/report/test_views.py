@@ -1,5 +1,6 @@
 """What people see says what is in the records, at any width."""
 
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -13,6 +14,8 @@ from lossml.search.confirm import Verdict
 from lossml.search.events import CohortFinished, Confirming, Proposed, RungStarted, Started
 from lossml.search.recipe import Recipe
 from lossml.search.records import Metrics, State, Trial
+from lossml.search.statistics import Correlation
+from lossml.search.summary import Agreement, Point, Summary
 from lossml.zoo import ENTRIES
 
 RECIPE = Recipe("digits", budget=4, label_noise=0.4, long_tail=10.0)
@@ -67,6 +70,29 @@ def test_the_leaderboard_orders_by_how_far_and_how_well(width):
     assert numbers == ["3", "0", "1"]
     assert max(map(len, lines)) <= width
     assert "No trial" in printed(tables.leaderboard([], RECIPE))
+
+
+def test_the_front_and_the_rungs_are_shown():
+    """What each further node buys, how each rung agrees with full training, and the warning where there is one."""
+    points = (Point(0, 4, 0.7, "-y*p"), Point(3, 9, 0.9, "sum_C((p - y)^2)"))
+    agreements = (Agreement(1, 3, None), Agreement(4, 40, Correlation(0.512, 0.2, 0.8)))
+    found = Summary(points, agreements, "The lowest rung is blind.")
+    rows = [line.split() for line in printed(tables.front(found, "accuracy")).splitlines()]
+    assert ["4", "70.00", "0", "-y*p"] in rows
+    assert [row[0] for row in rows if row and row[0].isdigit()] == ["4", "9"]
+    text = printed(tables.rungs(found), 200)
+    assert "rung 4/16  rank correlation with full training 0.51 [0.20, 0.80], over the 40 trials" in text
+    assert "rung 1/16  too few trials" in text
+    assert "The lowest rung is blind." in text
+    assert not printed(tables.front(Summary((), (), ""), "accuracy")).strip()
+
+
+def test_a_sum_of_metrics_is_shown_with_its_sign():
+    """A weighed objective can be negative and is shown so; a likelihood is shown as it is."""
+    board = printed(tables.leaderboard(TRIALS, replace(RECIPE, objective="0.1*accuracy - nll")))
+    assert "-0.4100" in board
+    assert "0.5000" in printed(tables.leaderboard(TRIALS, replace(RECIPE, objective="nll")))
+    assert "-0.5" not in printed(tables.leaderboard(TRIALS, replace(RECIPE, objective="nll")))
 
 
 def test_trials_and_rejections_are_counted():

@@ -15,7 +15,9 @@ from lossml.proxy import TaskSpec, Trainer
 from lossml.search.compare import Comparison, Contender, Design, Job, Row, Store, compare, contenders
 from lossml.search.confirm import finalists, judged
 from lossml.search.events import Confirming, silent
+from lossml.search.objective import METRICS
 from lossml.search.records import Metrics, State, Trial, as_json
+from lossml.search.statistics import judge, paired_difference
 
 DESIGN = Design(seeds=3, learning_rates=(0.3, 1.0, 3.0), seed=5)
 EXPLODING = "sum_C(y*exp(exp(2 - 9*z)))"  # trains for a step and is infinite then
@@ -121,15 +123,25 @@ def test_a_reference_that_cannot_be_trained_is_said(trainer, tmp_path):
         compare(trainer, named(EXPLODING, CE), DESIGN, Store(tmp_path / "journal.log"), silent)
 
 
-@pytest.mark.parametrize("objective", ["balanced_accuracy", "nll", "ece"])
+@pytest.mark.parametrize("objective", ["accuracy", "balanced_accuracy", "nll", "ece", "balanced_accuracy - 0.5*nll"])
 def test_a_comparison_works_for_every_objective(trainer, tmp_path, objective):
-    """A loss that learns the opposite is worse by each; means are as people read them, not negated."""
+    """A loss that learns the opposite is worse by each, and the interval covers seeds and held-out samples.
+
+    Means are as people read them: a single cost is not negated.
+    """
     design = replace(DESIGN, objective=objective)
-    comparison = compare(trainer, named(CE, INVERSE), design, Store(tmp_path / "journal.log"), silent)
-    row = comparison.rows[1]
-    assert row.mean == pytest.approx(fmean(getattr(m, objective) for m in row.metrics))
-    assert row.mean >= 0.0
+    path = tmp_path / "journal.log"
+    comparison = compare(trainer, named(CE, INVERSE), design, Store(path, objective), silent)
+    reference, row = comparison.rows
+    ours, theirs = ([m.of(objective) for m in one.metrics] for one in (row, reference))
+    assert row.mean == pytest.approx(abs(fmean(ours)) if objective in METRICS else fmean(ours))
+    assert row.difference == pytest.approx(fmean(ours) - fmean(theirs))
     assert row.difference < 0.0
+    (seeds_alone,) = judge([paired_difference(ours, theirs)], design.alpha)
+    assert row.high - row.low > 1.001 * (seeds_alone.high - seeds_alone.low)
+    assert compare(trainer, named(CE, INVERSE), design, Store(path, objective), silent) == comparison
+    recorded = [t.value for t in Store(path, objective)._study.trials if t.user_attrs["stage"] == "seeds"]
+    assert sorted(recorded) == pytest.approx(sorted([*ours, *theirs]))
 
 
 def result(trial=-1, name="ce", **settings):

@@ -17,7 +17,7 @@ from lossml.program import operations, parse, show
 from lossml.search import folder as folders
 from lossml.search.events import CohortFinished, Confirming, Proposed, Started
 from lossml.search.journal import Journal, read_study
-from lossml.search.records import State
+from lossml.search.records import State, as_json
 from lossml.search.runs import best, find_run, load_run, resume, search
 
 SMALL = {"budget": 12, "cohort": 8, "seed": 7, "candidates": 1, "confirm_seeds": 2, "baselines": ["ce"], "workers": 0}
@@ -79,6 +79,34 @@ def test_the_budget_counts_every_trained_program_and_no_other(clouds):
         assert show(parse(t.program)) == t.program
     assert sum(record.rejections.values()) > 20
     assert record.verdict is None
+
+
+def test_the_summary_lies_in_the_runs_folder(clouds):
+    """Front and rank correlations are in a file of their own and in the record, the same."""
+    record = go(clouds, pruner="none", candidates=0)
+    written = json.loads((record.path / folders.SUMMARY).read_text())
+    assert written == as_json(record.summary)
+    assert [one["rung"] for one in written["rungs"]] == [1, 4]
+    assert all(one["trials"] == 12 and -1.0 <= one["correlation"]["value"] <= 1.0 for one in written["rungs"])
+    best_score = max(t.metrics[-1].accuracy for t in record.trials if t.state is State.COMPLETE)
+    assert written["front"][-1]["score"] == best_score
+
+
+@pytest.mark.parametrize("objective", ["nll", "balanced_accuracy - 0.5*ece"])
+def test_a_search_ends_with_the_best_by_its_objective(clouds, objective):
+    """Pruner, proposer, confirmation and verdict all go the same way."""
+    record = go(clouds, objective=objective, budget=10, candidates=2)
+    complete = {t.number: t.metrics[-1].of(objective) for t in record.trials if t.state is State.COMPLETE}
+    pruned = [t.metrics for t in record.trials if t.state is State.PRUNED]
+    for rung in {len(metrics) - 1 for metrics in pruned}:
+        stopped = [m[rung].of(objective) for m in pruned if len(m) == rung + 1]
+        passed = [t.metrics[rung].of(objective) for t in record.trials if len(t.metrics) > rung + 1]
+        assert max(passed) >= max(stopped)
+    assert best(replace(record, verdict=None)).trial == max(complete, key=complete.get)
+    tried = [row for row in record.verdict.comparison.rows if row.contender.trial >= 0]
+    sign = 1.0 if "-" in objective else -1.0
+    assert record.verdict.winner.mean == max(tried, key=lambda row: sign * row.mean).mean
+    assert record.verdict.comparison.design.objective == objective
 
 
 def test_every_proposer_and_pruner_runs(clouds):

@@ -1,0 +1,110 @@
+"""What a search shows beside its verdict: score against length, and how far its early rungs can be trusted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lossml.program import parse
+from lossml.search.objective import as_read
+from lossml.search.recipe import Recipe
+from lossml.search.records import FULL, State, Trial
+from lossml.search.statistics import Correlation, rank_correlation
+
+LATEST = 48  # trials that say how things stand now: early in a search everything is told apart from a dead loss
+ENOUGH = 16  # trials below which nothing is said
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A trial than which none that is as short or shorter scored as well.
+
+    Attributes:
+        trial: its number.
+        size: nodes of its program.
+        score: on the search-validation split after full training, as people read the objective.
+        program: its text.
+    """
+
+    trial: int
+    size: int
+    score: float
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How a rung orders the trials that were trained to the end, against how the last one does.
+
+    Attributes:
+        rung: fidelity, in sixteenths.
+        trials: how many were trained to the end; the pruner chose them.
+        correlation: Spearman's, with its interval; None for fewer than 5 trials or where all scores are equal.
+    """
+
+    rung: int
+    trials: int
+    correlation: Correlation | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the trials of a search say together.
+
+    Attributes:
+        front: best score for each length, the shortest first.
+        rungs: agreement of each rung below the last with the last.
+        warning: what is wrong with the lowest rung, in words; "" where nothing is.
+    """
+
+    front: tuple[Point, ...]
+    rungs: tuple[Agreement, ...]
+    warning: str
+
+
+def summary(trials: Sequence[Trial], recipe: Recipe) -> Summary:
+    """Sum up the trials of a search."""
+    complete = [trial for trial in trials if trial.state is State.COMPLETE]
+    rungs = tuple(_agreement(complete, place, rung, recipe.objective) for place, rung in enumerate(recipe.rungs[:-1]))
+    return Summary(_front(complete, recipe.objective), rungs, _warning(complete, recipe))
+
+
+def _front(complete: Sequence[Trial], objective: str) -> tuple[Point, ...]:
+    rows = sorted((parse(t.program).size, -t.scores(objective)[-1], t.number, t.program) for t in complete)
+    found: list[Point] = []
+    best = float("inf")
+    for size, cost, number, program in rows:
+        if cost < best:
+            best = cost
+            found.append(Point(number, size, as_read(-cost, objective), program))
+    return tuple(found)
+
+
+def _agreement(complete: Sequence[Trial], place: int, rung: int, objective: str) -> Agreement:
+    scores = [trial.scores(objective) for trial in complete]
+    return Agreement(rung, len(scores), rank_correlation([s[place] for s in scores], [s[-1] for s in scores]))
+
+
+def _warning(complete: Sequence[Trial], recipe: Recipe) -> str:
+    lowest = recipe.rungs[0]
+    latest = complete[-LATEST:]
+    if lowest == FULL or len(latest) < ENOUGH:
+        return ""
+    found = _agreement(latest, 0, lowest, recipe.objective).correlation
+    if found is not None and found.low > 0.0:
+        return ""
+    size = (
+        "undefined, as all scores are equal"
+        if found is None
+        else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    )
+    return (
+        f"The lowest rung, {lowest}/{FULL}, no longer tells the living apart: over the latest {len(latest)} trials "
+        f"trained to the end its rank correlation with the final score is {size}. {_advice(recipe)}"
+    )
+
+
+def _advice(recipe: Recipe) -> str:
+    first, *others = recipe.rungs
+    higher = others if len(others) > 1 else [2 * first, FULL]
+    if higher[0] >= FULL:
+        return 'Search anew with pruner = "none".'
+    return f'Search anew with rungs = {higher}, or with pruner = "none".'
