@@ -3,7 +3,7 @@
 from lossml.backend.codegen import torch_source
 from lossml.backend.fingerprint import Fingerprint, fingerprints
 from lossml.backend.module import ProgramLoss
-from lossml.backend.probe import Probe, gradient_scale, logit_gradients, make_probe
+from lossml.backend.probe import Probe, cosines, gradient_scale, logit_gradients, make_probe
 from lossml.backend.screen import Rejection, Screened, screen
 from lossml.backend.stack import StackedLoss, stack
 
@@ -14,6 +14,7 @@ __all__ = [
     "Rejection",
     "Screened",
     "StackedLoss",
+    "cosines",
     "fingerprints",
     "gradient_scale",
     "logit_gradients",

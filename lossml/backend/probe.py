@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lossml.backend import runtime
 from lossml.backend.batch import Schedule, run, schedule
@@ -132,3 +132,10 @@ def gradient_scale(programs: Sequence[Node], classes: int, pixels: int = 1) -> T
 def root_mean_square(gradients: Tensor) -> Tensor:
     """Return the size (K,) of gradients (K, B, C, N)."""
     return gradients.square().flatten(1).mean(1).sqrt()
+
+
+def cosines(programs: Sequence[Node], probe: Probe) -> list[list[float]]:
+    """Say how alike K losses are: cosines, K by K, between their logit gradients, 1 for equal up to scale."""
+    flat = nn.functional.normalize(logit_gradients(programs, probe.logits, probe).flatten(1), dim=1)
+    rows: list[list[float]] = (flat @ flat.T).tolist()
+    return rows

@@ -12,9 +12,10 @@ from lossml.errors import RunError, UsageError
 from lossml.program import Node, show
 from lossml.proxy import TaskSpec, Trainer
 from lossml.search import folder as folders
-from lossml.search.compare import Comparison, Design, Store, compare, contenders
+from lossml.search.compare import Comparison, compare
 from lossml.search.events import Listener, silent
 from lossml.search.records import as_json
+from lossml.search.trainings import Design, Store, contenders
 
 PLAN, RESULT = "plan.json", "result.json"
 

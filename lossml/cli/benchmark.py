@@ -51,8 +51,8 @@ def command(
     from lossml.proxy import TaskSpec
     from lossml.report.live import LiveView, PlainView
     from lossml.report.tables import comparison_table
-    from lossml.search.compare import Design
     from lossml.search.objective import read_objective
+    from lossml.search.trainings import Design
 
     read_objective(objective)
     names = [name.strip() for name in _COMMA.split(losses) if name.strip()]

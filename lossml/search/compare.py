@@ -4,103 +4,24 @@ This is how a search confirms what it found, and how `lossml benchmark` compares
 training is recorded as soon as its block is done, so that a kill costs one block.
 """
 
-import base64
-import json
 import math
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.trial import TrialState, create_trial
 
-from lossml.backend import gradient_scale
 from lossml.errors import LossMLError
-from lossml.program import Node, parse, show
+from lossml.program import parse
 from lossml.proxy import Outcome, Run, Trainer
 from lossml.search.events import Confirming, Listener
-from lossml.search.journal import open_study
-from lossml.search.known import known_as
 from lossml.search.loop import loss_of, metrics_of
 from lossml.search.objective import as_read, read_objective
-from lossml.search.records import FULL, Metrics, as_json
+from lossml.search.records import FULL, Metrics
 from lossml.search.statistics import Difference, Judged, detectable, judge, paired_difference, seeds_needed
+from lossml.search.trainings import Contender, Design, Done, Job, Store
 
-STUDY = "confirm"
-
-TUNING_SEED, FIRST_SEED = 1_000_003, 2_000_003  # far from a search's seeds, so that no luck is reused
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """A loss to compare.
-
-    Attributes:
-        label: how people call it.
-        program: its text.
-        scale: factor that gives it cross-entropy's gradient size at the start.
-        trial: number of the trial it comes from, -1 for a baseline.
-        known: the zoo's name for it, up to scale; "" where it has none.
-    """
-
-    label: str
-    program: str
-    scale: float
-    trial: int = -1
-    known: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Design:
-    """How losses are compared; the first contender is the reference.
-
-    Attributes:
-        seeds: number of paired seeds, at least 2.
-        learning_rates: multiples of the task's rate that each loss is tuned over.
-        objective: what is compared.
-        alpha: chance of calling equal losses different.
-        seed: shifts all seeds.
-    """
-
-    seeds: int
-    learning_rates: tuple[float, ...]
-    objective: str = "accuracy"
-    alpha: float = 0.05
-    seed: int = 0
-
-    def of(self, stage: str) -> tuple[int, ...]:
-        """Return the seeds of a stage, "tune" or "seeds"."""
-        if stage == "tune":
-            return (TUNING_SEED + self.seed,)
-        return tuple(FIRST_SEED + 1000 * self.seed + k for k in range(self.seeds))
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One full training: a contender, a multiple of the learning rate, a seed."""
-
-    stage: str
-    contender: int
-    lr: float
-    seed: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Done:
-    """A finished training.
-
-    Attributes:
-        metrics: None where it failed.
-        failure: why.
-        parts: each held-out sample's part in each metric; see `lossml.proxy.Score`.
-    """
-
-    metrics: Metrics | None
-    failure: str = ""
-    parts: Mapping[str, NDArray[np.float32]] = field(default_factory=dict[str, NDArray[np.float32]])
+EXTENSIONS = 3  # of the grid of learning rates, at either end
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,72 +76,6 @@ class Comparison:
     noise: float
 
 
-def contenders(programs: Sequence[tuple[str, Node, int]], classes: int) -> list[Contender]:
-    """Describe losses given as (label, program, trial number or -1)."""
-    scales = [float(s) for s in gradient_scale([p for _, p, _ in programs], classes)]
-    return [
-        Contender(label, show(program), scale if math.isfinite(scale) else 1.0, trial, known_as(program, classes))
-        for (label, program, trial), scale in zip(programs, scales, strict=True)
-    ]
-
-
-class Store:
-    """The finished trainings of a comparison, in a study of a journal file; a leaf.
-
-    Args:
-        path: of the journal file.
-        objective: what the trials' values are, and whose parts are kept sample by sample.
-    """
-
-    def __init__(self, path: Path, objective: str = "accuracy") -> None:
-        """Open or create the study."""
-        self._study, self._objective = open_study(path, STUDY), objective
-        trials = self._study.get_trials(deepcopy=False)
-        self._done = {_key(t.user_attrs): _done(t.user_attrs) for t in trials}
-
-    def get(self, contender: Contender, job: Job) -> Done | None:
-        """Return a finished training, None where it is not done."""
-        return self._done.get(_key(_attributes(contender, job)))
-
-    def add(self, contender: Contender, job: Job, done: Done) -> None:
-        """Record a finished training, once."""
-        attributes = _attributes(contender, job)
-        if _key(attributes) in self._done:
-            return
-        self._done[_key(attributes)] = done
-        names = [name for name, _ in read_objective(self._objective).weights if name in done.parts]
-        rest = {
-            "metrics": json.dumps(as_json(done.metrics)),
-            "failure": done.failure,
-            "parts": {name: _packed(done.parts[name]) for name in names},
-        }
-        state = TrialState.FAIL if done.metrics is None else TrialState.COMPLETE
-        value = None if done.metrics is None else done.metrics.of(self._objective)
-        self._study.add_trial(create_trial(state=state, value=value, user_attrs={**attributes, **rest}))
-
-
-def _attributes(contender: Contender, job: Job) -> dict[str, Any]:
-    return {"stage": job.stage, "program": contender.program, "lr": job.lr, "seed": job.seed}
-
-
-def _key(found: Mapping[str, Any]) -> tuple[str, str, float, int]:
-    return found["stage"], found["program"], found["lr"], found["seed"]
-
-
-def _done(found: Mapping[str, Any]) -> Done:
-    metrics = json.loads(found["metrics"])
-    parts = {name: _unpacked(text) for name, text in found["parts"].items()}
-    return Done(Metrics(**metrics) if metrics else None, found["failure"], parts)
-
-
-def _packed(part: NDArray[np.float32]) -> str:
-    return base64.b64encode(zlib.compress(part.astype("<f4").tobytes())).decode()
-
-
-def _unpacked(text: str) -> NDArray[np.float32]:
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<f4")
-
-
 def compare(
     trainer: Trainer, losses: Sequence[Contender], design: Design, store: Store, listener: Listener
 ) -> Comparison:
@@ -237,7 +92,9 @@ def compare(
         LossMLError: where the reference itself cannot be trained.
     """
     work = _Work(trainer, tuple(losses), design, store, listener)
-    rates = _tuned(work)
+    tuned = _tuned(work)
+    kept = _kept(work, tuned)
+    work, rates = replace(work, losses=tuple(losses[k] for k in kept)), [_rate_of(tuned[k]) for k in kept]
     jobs = [
         Job("seeds", k, rate, seed) for seed in design.of("seeds") for k, rate in enumerate(rates) if rate is not None
     ]
@@ -299,20 +156,54 @@ def _finished(outcome: Outcome) -> Done:
     return Done(metrics_of(outcome.score), "", outcome.score.parts)
 
 
-def _tuned(work: _Work) -> list[float | None]:
-    """Choose each loss's learning rate on the search-validation split; None where it always fails."""
+Tried = dict[float, float]
+"""Scores on the search-validation split by learning rate, of the trainings that did not fail."""
+
+
+def _tuned(work: _Work) -> list[Tried]:
+    """Train each loss over the grid of learning rates, and beyond while its best rate is at an end."""
+    rates = {k: sorted(work.design.learning_rates) for k in range(len(work.losses))}
+    asked = [(k, rate) for k, some in rates.items() for rate in some]
+    tried: list[Tried] = [{} for _ in work.losses]
+    for _ in range(1 + EXTENSIONS):
+        _tune(work, asked, tried)
+        asked = [(k, rate) for k, some in rates.items() if (rate := _beyond(some, tried[k])) is not None]
+        for k, rate in asked:
+            rates[k] = sorted([*rates[k], rate])
+        if not asked:
+            break
+    return tried
+
+
+def _tune(work: _Work, asked: Sequence[tuple[int, float]], tried: Sequence[Tried]) -> None:
     (seed,) = work.design.of("tune")
-    rates = work.design.learning_rates
-    jobs = [Job("tune", k, rate, seed) for k in range(len(work.losses)) for rate in rates]
+    jobs = [Job("tune", k, rate, seed) for k, rate in asked]
     work.train(jobs)
-    return [_best_rate(work, jobs[k * len(rates) : (k + 1) * len(rates)]) for k in range(len(work.losses))]
+    for job in jobs:
+        metrics = work.get(job).metrics
+        if metrics is not None:
+            tried[job.contender][job.lr] = metrics.of(work.design.objective)
 
 
-def _best_rate(work: _Work, jobs: Sequence[Job]) -> float | None:
-    """Choose the best rate, at a tie the one nearest to the task's own."""
-    found = [(job.lr, work.get(job).metrics) for job in jobs]
-    scored = [(m.of(work.design.objective), lr) for lr, m in found if m is not None]
-    return max(scored, key=lambda row: (row[0], -abs(math.log(row[1]))))[1] if scored else None
+def _beyond(rates: Sequence[float], tried: Tried) -> float | None:
+    """Return the rate to try next: as far beyond an end as its neighbour is within, where the end is best."""
+    best = _rate_of(tried)
+    if best is None or len(rates) < 2 or best not in {rates[0], rates[-1]}:
+        return None
+    neighbour = rates[1] if best == rates[0] else rates[-2]
+    return float(f"{best * best / neighbour:.6g}")
+
+
+def _rate_of(tried: Tried) -> float | None:
+    """Choose the best rate, at a tie the one nearest to the task's own; None where every training failed."""
+    return max(tried, key=lambda lr: (tried[lr], -abs(math.log(lr)))) if tried else None
+
+
+def _kept(work: _Work, tuned: Sequence[Tried]) -> list[int]:
+    """Choose who goes on to the held-out split: all that were given by name, and the best of those found."""
+    found = [k for k, one in enumerate(work.losses) if not one.named]
+    best = sorted(found, key=lambda k: -max(tuned[k].values(), default=-math.inf))[: work.design.keep or None]
+    return [k for k in range(len(work.losses)) if k not in found or k in best]
 
 
 def _judged(work: _Work, rates: Sequence[float | None]) -> Comparison:

@@ -2,19 +2,24 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lossml import zoo
+from lossml.backend import cosines, make_probe
 from lossml.program import parse
 from lossml.proxy import Trainer
 from lossml.search import folder as folders
-from lossml.search.compare import Comparison, Contender, Design, Row, Store, compare, contenders
+from lossml.search.compare import Comparison, Row, compare
 from lossml.search.events import Listener
 from lossml.search.objective import gap, read_objective
 from lossml.search.recipe import Recipe
 from lossml.search.records import Metrics, State, Trial, as_json
+from lossml.search.trainings import Contender, Design, Store, contenders
+
+TUNED = 3  # candidates tuned for each that is confirmed: one score is a lucky score
+ALIKE = 0.99  # cosine of two logit gradients, from which two losses are variants of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,17 @@ def finalists(trials: Sequence[Trial], objective: str, count: int) -> list[Trial
     return sorted(complete, key=lambda t: (-t.scores(objective)[-1], len(t.program), t.number))[:count]
 
 
+def shortlist(trials: Sequence[Trial], objective: str, count: int, classes: int) -> list[Trial]:
+    """Return the best finalists of different kinds, best first: siblings would confirm one idea several times."""
+    ranked = finalists(trials, objective, len(trials))
+    alike = cosines([parse(t.program) for t in ranked], make_probe(classes))
+    chosen: list[int] = []
+    for k in range(len(ranked)):
+        if len(chosen) < count and not any(alike[k][other] > ALIKE for other in chosen):
+            chosen.append(k)
+    return [ranked[k] for k in chosen]
+
+
 def confirm(recipe: Recipe, run: Path, trainer: Trainer, trials: Sequence[Trial], listener: Listener) -> Verdict:
     """Confirm the best trials of a search and write the verdict into its folder.
 
@@ -51,9 +67,11 @@ def confirm(recipe: Recipe, run: Path, trainer: Trainer, trials: Sequence[Trial]
     Raises:
         LossMLError: where the first baseline cannot be trained.
     """
-    chosen = finalists(trials, recipe.objective, recipe.candidates)
-    losses = _field(recipe, chosen, trainer.facts.classes)
-    design = Design(recipe.confirm_seeds, recipe.learning_rates, recipe.objective, recipe.alpha, recipe.seed)
+    classes = trainer.facts.classes
+    losses = _field(recipe, shortlist(trials, recipe.objective, TUNED * recipe.candidates, classes), classes)
+    design = Design(
+        recipe.confirm_seeds, recipe.learning_rates, recipe.objective, recipe.alpha, recipe.seed, recipe.candidates
+    )
     comparison = compare(trainer, losses, design, Store(run / folders.JOURNAL, design.objective), listener)
     verdict = judged(comparison)
     folders.write_atomically(run / folders.VERDICT, json.dumps(as_json(verdict), indent=2) + "\n")
@@ -70,7 +88,7 @@ def _field(recipe: Recipe, chosen: Sequence[Trial], classes: int) -> list[Conten
             baselines.append(one)
         else:
             base = baselines[twin]
-            baselines[twin] = Contender(base.label, base.program, base.scale, one.trial, base.known)
+            baselines[twin] = replace(base, trial=one.trial)
     return baselines
 
 

@@ -12,12 +12,13 @@ from lossml.backend import stack
 from lossml.errors import LossMLError
 from lossml.program import parse
 from lossml.proxy import TaskSpec, Trainer
-from lossml.search.compare import Comparison, Contender, Design, Job, Row, Store, compare, contenders
-from lossml.search.confirm import finalists, judged
+from lossml.search.compare import EXTENSIONS, Comparison, Row, compare
+from lossml.search.confirm import finalists, judged, shortlist
 from lossml.search.events import Confirming, silent
 from lossml.search.objective import METRICS
 from lossml.search.records import Metrics, State, Trial, as_json
 from lossml.search.statistics import judge, paired_difference
+from lossml.search.trainings import Contender, Design, Job, Store, contenders
 
 DESIGN = Design(seeds=3, learning_rates=(0.3, 1.0, 3.0), seed=5)
 EXPLODING = "sum_C(y*exp(exp(2 - 9*z)))"  # trains for a step and is infinite then
@@ -65,16 +66,50 @@ def test_a_comparison_says_what_the_trainings_say(found):
     assert comparison.samples == 400
 
 
-def test_each_loss_has_the_rate_that_was_best_on_the_validation_split(found):
-    """The same grid for all; at a tie the rate nearest to the task's own."""
-    losses, comparison, path = found
-    store = Store(path)
+def tried_by(store, contender):
     (seed,) = DESIGN.of("tune")
+    found = [trial.user_attrs for trial in store._study.trials]
+    rates = sorted({f["lr"] for f in found if f["stage"] == "tune" and f["program"] == contender.program})
+    return {lr: store.get(contender, Job("tune", 0, lr, seed)).metrics.accuracy for lr in rates}
+
+
+def test_each_loss_has_the_rate_that_was_best_on_the_validation_split(found):
+    """One grid and one rule for all; at a tie the rate nearest to the task's own."""
+    losses, comparison, path = found
     for k, row in enumerate(comparison.rows[:4]):
-        tried = {lr: store.get(losses[k], Job("tune", k, lr, seed)).metrics.accuracy for lr in DESIGN.learning_rates}
+        tried = tried_by(Store(path), losses[k])
+        assert set(DESIGN.learning_rates) <= set(tried)
         best = [lr for lr, accuracy in tried.items() if accuracy == max(tried.values())]
         assert row.lr == min(best, key=lambda lr: abs(math.log(lr)))
     assert not set(DESIGN.of("tune")) & set(DESIGN.of("seeds"))
+
+
+def test_a_rate_at_the_end_of_the_grid_is_not_taken_for_the_best(found):
+    """While the best rate is the largest or the smallest tried, the next is tried too, some times over."""
+    losses, comparison, path = found
+    extended = 0
+    for k, row in enumerate(comparison.rows[:4]):
+        tried = tried_by(Store(path), losses[k])
+        beyond = len(tried) - len(DESIGN.learning_rates)
+        extended += beyond
+        assert beyond == EXTENSIONS or row.lr not in {min(tried), max(tried)}
+    assert extended
+
+
+def test_one_rate_is_left_as_it_is(trainer, tmp_path):
+    """Who gives a single rate wants that one."""
+    losses, store = named(CE, BRIER), Store(tmp_path / "journal.log")
+    rows = compare(trainer, losses, replace(DESIGN, learning_rates=(2.0,)), store, silent).rows
+    assert [row.lr for row in rows] == [2.0, 2.0]
+    assert tried_by(store, losses[0]).keys() == {2.0}
+
+
+def test_of_the_losses_found_only_the_best_tuned_go_on(trainer, tmp_path):
+    """Named losses stay; of the others those with the best tuned scores are tested, so that fewer are corrected for."""
+    given = [("ce", CE, -1), ("a", INVERSE, 1), ("b", BRIER, 2), ("c", EXPLODING, 3)]
+    losses = contenders([(label, parse(text), trial) for label, text, trial in given], 4)
+    rows = compare(trainer, losses, replace(DESIGN, keep=1), Store(tmp_path / "journal.log"), silent).rows
+    assert [row.contender.label for row in rows] == ["ce", "b"]
 
 
 def test_a_finished_comparison_is_read_and_not_trained_again(found, trainer):
@@ -112,7 +147,7 @@ def test_progress_is_told_up_to_the_end(trainer, tmp_path):
     compare(trainer, named(CE, BRIER), replace(DESIGN, seeds=2), Store(tmp_path / "journal.log"), heard.append)
     assert all(isinstance(event, Confirming) for event in heard)
     for stage, total in (("tune", 6), ("seeds", 4)):
-        done = [event.done for event in heard if event.stage == stage]
+        done = [event.done for event in heard if (event.stage, event.total) == (stage, total)]
         assert done == sorted(done)
         assert (done[0], done[-1]) == (0, total)
 
@@ -234,6 +269,17 @@ def test_finalists_are_the_best_complete_trials():
     ]
     assert [t.number for t in finalists(trials, "accuracy", 3)] == [2, 4, 0]
     assert [t.number for t in finalists(trials, "accuracy", 1)] == [2]
+
+
+def test_siblings_are_shortlisted_once():
+    """A variant of a better finalist says nothing of its own; the next of another kind takes its place."""
+    programs = (BRIER, "sum_C((p - y)^2) - 0.001*sum_C(y*logp)", CE, INVERSE)
+    trials = [
+        Trial(k, text, "random", (), 1.0, (f"a{k}",), State.COMPLETE, (Metrics(0.9 - 0.1 * k, 0.5, 1.0, 0.1),))
+        for k, text in enumerate(programs)
+    ]
+    assert [t.number for t in shortlist(trials, "accuracy", 2, 4)] == [0, 2]
+    assert [t.number for t in shortlist(trials, "accuracy", 9, 4)] == [0, 2, 3]
 
 
 def test_contenders_are_scaled_like_cross_entropy_and_named():

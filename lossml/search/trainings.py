@@ -1,0 +1,167 @@
+"""The trainings of a comparison: which losses, how, and a store in which each is kept once it is done."""
+
+import base64
+import json
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import TrialState, create_trial
+
+from lossml.backend import gradient_scale
+from lossml.program import Node, show
+from lossml.search.journal import open_study
+from lossml.search.known import known_as
+from lossml.search.objective import read_objective
+from lossml.search.records import Metrics, as_json
+
+STUDY = "confirm"
+
+TUNING_SEED, FIRST_SEED = 1_000_003, 2_000_003  # far from a search's seeds, so that no luck is reused
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A loss to compare.
+
+    Attributes:
+        label: how people call it.
+        program: its text.
+        scale: factor that gives it cross-entropy's gradient size at the start.
+        trial: number of the trial it comes from, -1 for a baseline.
+        known: the zoo's name for it, up to scale; "" where it has none.
+        named: whether it was given by name; only others can be left out after tuning.
+    """
+
+    label: str
+    program: str
+    scale: float
+    trial: int = -1
+    known: str = ""
+    named: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """How losses are compared; the first contender is the reference.
+
+    Attributes:
+        seeds: number of paired seeds, at least 2.
+        learning_rates: multiples of the task's rate that each loss is tuned over; with more than one,
+            a loss whose best is at an end is tuned beyond it.
+        objective: what is compared.
+        alpha: chance of calling equal losses different.
+        seed: shifts all seeds.
+        keep: how many of the losses that are not given by name go on after tuning; 0 for all.
+    """
+
+    seeds: int
+    learning_rates: tuple[float, ...]
+    objective: str = "accuracy"
+    alpha: float = 0.05
+    seed: int = 0
+    keep: int = 0
+
+    def of(self, stage: str) -> tuple[int, ...]:
+        """Return the seeds of a stage, "tune" or "seeds"."""
+        if stage == "tune":
+            return (TUNING_SEED + self.seed,)
+        return tuple(FIRST_SEED + 1000 * self.seed + k for k in range(self.seeds))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One full training: a contender, a multiple of the learning rate, a seed."""
+
+    stage: str
+    contender: int
+    lr: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Done:
+    """A finished training.
+
+    Attributes:
+        metrics: None where it failed.
+        failure: why.
+        parts: each held-out sample's part in each metric; see `lossml.proxy.Score`.
+    """
+
+    metrics: Metrics | None
+    failure: str = ""
+    parts: Mapping[str, NDArray[np.float32]] = field(default_factory=dict[str, NDArray[np.float32]])
+
+
+def contenders(programs: Sequence[tuple[str, Node, int]], classes: int) -> list[Contender]:
+    """Describe losses given as (label, program, trial number or -1)."""
+    scales = [float(s) for s in gradient_scale([p for _, p, _ in programs], classes)]
+    return [
+        Contender(
+            label, show(program), scale if math.isfinite(scale) else 1.0, trial, known_as(program, classes), trial < 0
+        )
+        for (label, program, trial), scale in zip(programs, scales, strict=True)
+    ]
+
+
+class Store:
+    """The finished trainings of a comparison, in a study of a journal file; a leaf.
+
+    Args:
+        path: of the journal file.
+        objective: what the trials' values are, and whose parts are kept sample by sample.
+    """
+
+    def __init__(self, path: Path, objective: str = "accuracy") -> None:
+        """Open or create the study."""
+        self._study, self._objective = open_study(path, STUDY), objective
+        trials = self._study.get_trials(deepcopy=False)
+        self._done = {_key(t.user_attrs): _done(t.user_attrs) for t in trials}
+
+    def get(self, contender: Contender, job: Job) -> Done | None:
+        """Return a finished training, None where it is not done."""
+        return self._done.get(_key(_attributes(contender, job)))
+
+    def add(self, contender: Contender, job: Job, done: Done) -> None:
+        """Record a finished training, once."""
+        attributes = _attributes(contender, job)
+        if _key(attributes) in self._done:
+            return
+        self._done[_key(attributes)] = done
+        names = [name for name, _ in read_objective(self._objective).weights if name in done.parts]
+        rest = {
+            "metrics": json.dumps(as_json(done.metrics)),
+            "failure": done.failure,
+            "parts": {name: _packed(done.parts[name]) for name in names},
+        }
+        state = TrialState.FAIL if done.metrics is None else TrialState.COMPLETE
+        value = None if done.metrics is None else done.metrics.of(self._objective)
+        self._study.add_trial(create_trial(state=state, value=value, user_attrs={**attributes, **rest}))
+
+
+def _attributes(contender: Contender, job: Job) -> dict[str, Any]:
+    return {"stage": job.stage, "program": contender.program, "lr": job.lr, "seed": job.seed}
+
+
+def _key(found: Mapping[str, Any]) -> tuple[str, str, float, int]:
+    return found["stage"], found["program"], found["lr"], found["seed"]
+
+
+def _done(found: Mapping[str, Any]) -> Done:
+    metrics = json.loads(found["metrics"])
+    parts = {name: _unpacked(text) for name, text in found["parts"].items()}
+    return Done(Metrics(**metrics) if metrics else None, found["failure"], parts)
+
+
+def _packed(part: NDArray[np.float32]) -> str:
+    return base64.b64encode(zlib.compress(part.astype("<f4").tobytes())).decode()
+
+
+def _unpacked(text: str) -> NDArray[np.float32]:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<f4")
