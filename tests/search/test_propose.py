@@ -122,7 +122,7 @@ def test_a_hall_of_fame_of_pysr_is_a_file_of_seeds(tmp_path):
     file.write_text('Complexity,Loss,Equation\n1,0.9,"1.5"\n4,0.2,"-(logp) * y"\n6,0.1,"sinh(p) * y"\n')
     found = seed_programs(Recipe("digits", seeds=str(file)))
     assert [name for name, _ in found] == ["hall_of_fame.csv, complexity 1", "hall_of_fame.csv, complexity 4"]
-    proposer, rejections = make_proposer(Recipe("digits", seeds=str(file)), 10)
+    proposer, rejections = make_proposer(Recipe("digits", seeds=str(file)), EVEN)
     assert [show(program) for _, program in proposer.seeds] == ["-logp*y"]
     assert rejections == {"FLAT": 1}
     file.write_text("no, such, file")
