@@ -20,7 +20,6 @@ LEARNED = 0.6  # of the way from chance to cross-entropy; calibrated on random p
 class Rejection(Enum):
     """Why a program is not trained; the value is the sentence shown to people."""
 
-    STRUCTURE = "same program as an earlier one"
     NOT_FINITE = "value or gradient is not finite at ordinary logits"
     FLAT = "has no gradient"
     DUPLICATE = "same loss as an earlier one, up to scale"

@@ -39,8 +39,9 @@ class Row:
         high: upper end.
         p: corrected p-value.
         verdict: "reference", "better", "worse", "no difference" or "failed".
-        detectable: the smallest difference this design would have seen four times out of five.
-        needed: seeds that would see the observed difference; 0 where no number would.
+        detectable: the smallest difference this design would have seen four times out of five, at the level
+            that the strictest of the corrected tests asks for.
+        needed: seeds that would see the observed difference at that level; 0 where no number would.
         reason: why it failed.
     """
 
@@ -219,7 +220,7 @@ def _judged(work: _Work, rates: Sequence[float | None]) -> Comparison:
     ):
         differences = [_difference(results[k], results[0], work.design.objective) for k in family]
         for k, found in zip(family, judge(differences, work.design.alpha), strict=True):
-            rows[k] = _with_verdict(rows[k], found, work.design.alpha)
+            rows[k] = _with_verdict(rows[k], found, work.design.alpha / len(family))
     noise = math.sqrt(2.0) * rows[0].spread
     return Comparison(tuple(rows), work.design, work.trainer.facts.sizes[2], noise)
 

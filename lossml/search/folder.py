@@ -82,6 +82,23 @@ def provenance(folder: Path, **facts: object) -> None:
     write_atomically(folder / RUN, json.dumps(found, indent=2) + "\n")
 
 
+def check_device(folder: Path, device: str) -> None:
+    """Refuse to go on with a run on another kind of device: its results would not be those of the trials before.
+
+    Raises:
+        RunError: where the run was started on another kind.
+    """
+    try:
+        started = str(json.loads((folder / RUN).read_text(encoding="utf-8"))["device"])
+    except (OSError, ValueError, KeyError):
+        return  # nothing was trained yet, or nobody knows where
+    if started.split(":", maxsplit=1)[0] != device.split(":", maxsplit=1)[0]:
+        raise RunError(
+            f"{folder} was started on {started}, and this is {device}; resume it where there is {started}, "
+            "or start another run"
+        )
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

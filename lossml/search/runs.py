@@ -105,6 +105,7 @@ def resume(
     """Go on with a run; see `search`. Only keys of `MAY_CHANGE` can be given anew."""
     recipe = resumed(folders.read_recipe(run), flags)
     with folders.held(run), _trainer(recipe) as trainer:
+        folders.check_device(run, trainer.device)
         folders.write_atomically(run / folders.RECIPE, recipe.to_toml())
         return _go(recipe, run, trainer, listener, confirming=confirming)
 

@@ -198,6 +198,17 @@ def test_bad_input_leaves_no_folder_behind(clouds):
     assert not Path("runs").exists()
 
 
+def test_a_run_of_another_device_is_not_mixed_with_this_ones(clouds):
+    """A device computes its own roundings: a search begun on a GPU is not ended on a CPU."""
+    record = go(clouds, budget=2, cohort=2, candidates=0)
+    facts = json.loads((record.path / folders.RUN).read_text())
+    (record.path / folders.RUN).write_text(json.dumps({**facts, "device": "cuda:1"}))
+    with pytest.raises(RunError, match="started on cuda:1, and this is cpu"):
+        resume(record.path, {"budget": 4})
+    (record.path / folders.RUN).unlink()
+    assert len(resume(record.path, {"budget": 4}).trials) == 4
+
+
 def test_a_run_is_found_by_folder_by_name_and_as_the_latest(clouds):
     """As a person names it; a name that is none gets a sentence."""
     one, two = (go(clouds, budget=2, cohort=2, candidates=0) for _ in range(2))
