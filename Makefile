@@ -64,7 +64,7 @@ unit: $(VENV)/.installed-test
 	$(BIN)/coverage report --fail-under=90
 
 docs: $(VENV)/.installed-test
-	$(BIN)/pytest tests/test_docs.py
+	$(BIN)/pytest -n 2 tests/test_docs.py
 	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 # The wheel in an environment of its own, away from the checkout, as a user gets it.

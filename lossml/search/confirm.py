@@ -108,7 +108,7 @@ def _sentence(winner: Row, comparison: Comparison) -> str:
     same = f", which is {winner.contender.known} up to scale," if winner.contender.known else ""
     if winner.difference is None:
         return f"No difference found: the best loss, {name}, is {reference} itself up to scale."
-    interval = f"{points(winner.difference, design)} [{points(winner.low, design)}, {points(winner.high, design)}]"
+    interval = gap(winner.difference, design.objective, (winner.low, winner.high))
     of = "of" if read_objective(design.objective).sign > 0 else "less"
     measured = f"{interval} {of} held-out {design.objective} against tuned {reference}, {design.seeds} seeds"
     if winner.verdict == "no difference":

@@ -97,7 +97,9 @@ def written(value: float, objective: str) -> str:
     return f"{100 * value:.2f}" if read_objective(objective).unit == "points" else f"{value:.4f}"
 
 
-def gap(value: float, objective: str) -> str:
-    """Write a difference, positive where it is for the better, with its unit."""
+def gap(value: float, objective: str, interval: tuple[float, float] | None = None) -> str:
+    """Write a difference, positive where it is for the better, with its unit, and its interval where one is given."""
     unit = read_objective(objective).unit
-    return f"{100 * value:+.2f} points" if unit == "points" else f"{value:+.4f} {unit}".rstrip()
+    numbers = [f"{100 * x:+.2f}" if unit == "points" else f"{x:+.4f}" for x in (value, *(interval or ()))]
+    within = f"[{numbers[1]}, {numbers[2]}]" if interval else ""
+    return " ".join(part for part in (numbers[0], unit, within) if part)

@@ -63,6 +63,8 @@ def test_people_read_a_metric_as_it_is_and_a_difference_for_the_better_as_positi
     assert written(as_read(SCORES.of("balanced_accuracy - 0.5*ece"), "balanced_accuracy - 0.5*ece"), "ece") == "77.50"
     low = "0.1*accuracy - nll"
     assert written(as_read(SCORES.of(low), low), low) == "-0.3100"
+    assert gap(0.02, "accuracy", (-0.01, 0.05)) == "+2.00 points [-1.00, +5.00]"
+    assert gap(0.02, low, (-0.01, 0.05)) == "+0.0200 [-0.0100, +0.0500]"
     assert [gap(0.02, text) for text in ("ece", "nll", low)] == ["+2.00 points", "+0.0200 nats", "+0.0200"]
     assert str(as_read(0.0, "nll")) == "0.0"
     for text in (*METRICS, low):
