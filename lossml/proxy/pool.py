@@ -54,6 +54,9 @@ def _serve(pipe: connection.Connection, make: Callable[[Any], Handler], argument
     except LossMLError as error:
         _send(pipe, error)
         return
+    except Exception as error:  # noqa: BLE001 - it is the parent that can say it to a person
+        _send(pipe, LossMLError(f"a worker process could not start: {type(error).__name__}: {error}"))
+        return
     _send(pipe, None)
     while True:
         try:

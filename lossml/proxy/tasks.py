@@ -1,5 +1,6 @@
 """The tasks by name, and those of a user's own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lossml.errors import DataError, UsageError
+from lossml.errors import DataError, LossMLError, UsageError
 from lossml.proxy import data
 from lossml.proxy.corrupt import corrupted
 from lossml.proxy.networks import MLP, StridedConv, flip_and_shift
@@ -143,7 +144,20 @@ def _shares(count: int, *shares: float) -> list[int]:
 def _own(name: str) -> Task:
     """Import a user's task: a Task, or a function that gives one."""
     found = imported(name)
-    task = found if isinstance(found, Task) else found() if callable(found) else found
+    task = _called(found, name) if callable(found) and not isinstance(found, Task) else found
     if not isinstance(task, Task):
         raise UsageError(f"{name} is a {type(task).__name__}; it must be a lossml.proxy.Task or a function giving one")
     return replace(task, name=name)
+
+
+def _called(make: Callable[[], object], name: str) -> object:
+    try:
+        return make()
+    except LossMLError:
+        raise
+    except Exception as error:  # whatever a user's code raises
+        module, attribute = name.split(":", 1)
+        raise UsageError(
+            f"{name} failed with {type(error).__name__}: {error}; "
+            f"python -c 'import {module}; {module}.{attribute}()' shows where"
+        ) from error

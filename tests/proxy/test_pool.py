@@ -23,6 +23,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*leaked.*")
 def make(argument):
     if argument == "refuse":
         raise DataError("there is no data")
+    if argument == "break":
+        raise ValueError("out of order")
     if argument == "die":
         os._exit(3)
 
@@ -98,6 +100,8 @@ def test_a_worker_that_cannot_start_says_why():
     """What the worker's start raises reaches the caller; a dead one is explained."""
     with pytest.raises(DataError, match="there is no data"):
         Pool(make, "refuse", 1, time_limit=1.0)
+    with pytest.raises(LossMLError, match="could not start: ValueError: out of order"):
+        Pool(make, "break", 1, time_limit=1.0)
     with pytest.raises(LossMLError, match="died while it started"):
         Pool(make, "die", 1, time_limit=1.0)
 
@@ -107,12 +111,22 @@ def runs():
     return [Run(ProgramLoss(text), 1.0, k) for k, text in enumerate(texts)]
 
 
+def numbers(score):
+    return (
+        score.accuracy,
+        score.balanced_accuracy,
+        score.nll,
+        score.ece,
+        {k: v.tolist() for k, v in score.parts.items()},
+    )
+
+
 def scores(workers):
     with Trainer(TaskSpec("digits"), stack, workers=workers, device="cpu") as trainer:
         outcomes = trainer.advance(runs(), [None] * 20, 0, 1)
         held = trainer.evaluate([outcome.state for outcome in outcomes], "heldout")
         assert trainer.facts.sizes == (897, 360, 540)
-        return [(o.score, h.score) for o, h in zip(outcomes, held, strict=True)]
+        return [numbers(o.score) for o in (*outcomes, *held)]
 
 
 @pytest.mark.slow

@@ -180,6 +180,9 @@ TASK = Task("mine", 2, *SPLITS, network=lambda: torch.nn.Linear(4, 2), steps=16,
 def build():
     return TASK
 
+def broken():
+    return {}["images"]
+
 NOTHING = 3
 """
 
@@ -207,6 +210,7 @@ def test_a_users_own_task_is_taken(name):
         ("owntask:missing", "has no 'missing'"),
         ("nomodule:x", "cannot import 'nomodule'"),
         ("owntask:NOTHING", "must be a lossml.proxy.Task"),
+        ("owntask:broken", "failed with KeyError: 'images'; python -c"),
     ],
 )
 def test_what_is_no_task_is_refused(name, message):

@@ -206,9 +206,7 @@ def test_the_sentence_says_better_only_where_the_test_does():
     """Better, worse and no difference, each with size and interval, and what would have been needed."""
     better = sentence(result(17, "#17", **BETTER))
     assert better.startswith("Better: trial 17")
-    assert "+5.00 points" in better
     assert "+5.00 points [+3.00, +7.00]" in better
-    assert "+7.00 points" in better
     same = sentence(result(17, "#17", **{**SAME, "needed": 120}))
     assert same.startswith("No difference found: trial 17")
     assert "120 seeds" in same
