@@ -1,20 +1,21 @@
 """Programs on tensors: interpreter, batched evaluator, screens, `ProgramLoss` and code generation."""
 
 from lossml.backend.codegen import torch_source
+from lossml.backend.crowd import Crowd
 from lossml.backend.fingerprint import Fingerprint, fingerprints
 from lossml.backend.module import ProgramLoss
-from lossml.backend.probe import Probe, cosines, gradient_scale, logit_gradients, make_probe
+from lossml.backend.probe import Probe, gradient_scale, logit_gradients, make_probe
 from lossml.backend.screen import Rejection, Screened, screen
 from lossml.backend.stack import StackedLoss, stack
 
 __all__ = [
+    "Crowd",
     "Fingerprint",
     "Probe",
     "ProgramLoss",
     "Rejection",
     "Screened",
     "StackedLoss",
-    "cosines",
     "fingerprints",
     "gradient_scale",
     "logit_gradients",

@@ -134,8 +134,6 @@ def root_mean_square(gradients: Tensor) -> Tensor:
     return gradients.square().flatten(1).mean(1).sqrt()
 
 
-def cosines(programs: Sequence[Node], probe: Probe) -> list[list[float]]:
-    """Say how alike K losses are: cosines, K by K, between their logit gradients, 1 for equal up to scale."""
-    flat = nn.functional.normalize(logit_gradients(programs, probe.logits, probe).flatten(1), dim=1)
-    rows: list[list[float]] = (flat @ flat.T).tolist()
-    return rows
+def directions(programs: Sequence[Node], probe: Probe) -> Tensor:
+    """Return each program's logit gradient on the probe with length 1, (K, D); zero for one without gradient."""
+    return nn.functional.normalize(logit_gradients(programs, probe.logits, probe).flatten(1), dim=1)

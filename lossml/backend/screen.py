@@ -25,6 +25,7 @@ class Rejection(Enum):
     DUPLICATE = "same loss as an earlier one, up to scale"
     SIGN = "pushes the true class's logit down"
     DESCENT = "descending it does not lead to the true class"
+    CROWDED = "variant of a loss that was trained several times over"
 
 
 @dataclass(frozen=True, slots=True)

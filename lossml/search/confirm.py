@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lossml import zoo
-from lossml.backend import cosines, make_probe
+from lossml.backend import Crowd
 from lossml.program import parse
 from lossml.proxy import Trainer
 from lossml.search import folder as folders
@@ -19,7 +19,6 @@ from lossml.search.records import Metrics, State, Trial, as_json
 from lossml.search.trainings import Contender, Design, Store, contenders
 
 TUNED = 3  # candidates tuned for each that is confirmed: one score is a lucky score
-ALIKE = 0.99  # cosine of two logit gradients, from which two losses are variants of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +45,14 @@ def finalists(trials: Sequence[Trial], objective: str, count: int) -> list[Trial
 def shortlist(trials: Sequence[Trial], objective: str, count: int, classes: int) -> list[Trial]:
     """Return the best finalists of different kinds, best first: siblings would confirm one idea several times."""
     ranked = finalists(trials, objective, len(trials))
-    alike = cosines([parse(t.program) for t in ranked], make_probe(classes))
-    chosen: list[int] = []
-    for k in range(len(ranked)):
-        if len(chosen) < count and not any(alike[k][other] > ALIKE for other in chosen):
-            chosen.append(k)
-    return [ranked[k] for k in chosen]
+    crowd = Crowd.of([], classes)
+    chosen: list[Trial] = []
+    for trial in ranked:
+        program = parse(trial.program)
+        if len(chosen) < count and crowd.kin([program]) == [0]:
+            crowd = crowd.plus([program])
+            chosen.append(trial)
+    return chosen
 
 
 def confirm(recipe: Recipe, run: Path, trainer: Trainer, trials: Sequence[Trial], listener: Listener) -> Verdict:

@@ -8,7 +8,7 @@ from time import monotonic
 
 import torch
 
-from lossml.backend import ProgramLoss
+from lossml.backend import Crowd, ProgramLoss
 from lossml.evolve import Parent
 from lossml.program import Node, parse, show
 from lossml.proxy import Outcome, Run, Score, Trainer, Weights
@@ -84,6 +84,7 @@ class Search:
         self._proposer, self._rejected_seeds = make_proposer(recipe, trainer.facts.prior)
         self._shadow = make_shadow(make_pruner(recipe.pruner, recipe.cohort, recipe.rungs))
         self._told: list[Trial] = []
+        self._crowd = Crowd.of([], trainer.facts.classes)
         for cohort, trials in self._journal.cohorts():
             run_cohort(self._shadow, cohort.size, recipe.objective, _stored(trials), recipe.rungs)
             self._finish(trials, replayed=True)
@@ -114,7 +115,7 @@ class Search:
         known = [key for trial in self._told for key in trial.keys]
         rng = random.Random(f"{self._recipe.seed}/{len(self._told)}")  # noqa: S311 - reproducible, nothing secret
         history = _parents(self._told, self._recipe.objective)
-        plan = fill(self._proposer, rng, history, known, self._trainer.facts.classes, size)
+        plan = fill(self._proposer, rng, history, known, self._crowd, size)
         if self._told:
             return plan
         return Plan(plan.accepted, dict(Counter(plan.rejections) + Counter(self._rejected_seeds)))
@@ -128,6 +129,7 @@ class Search:
 
     def _finish(self, trials: Sequence[Trial], *, replayed: bool) -> None:
         self._told += trials
+        self._crowd = self._crowd.plus([parse(trial.program) for trial in trials])
         self._listener(CohortFinished(tuple(trials), len(self._told), replayed))
 
 

@@ -2,12 +2,12 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lossml import zoo
-from lossml.backend import Fingerprint, Rejection, gradient_scale, make_probe, screen
+from lossml.backend import Crowd, Fingerprint, Rejection, Screened, gradient_scale, make_probe, screen
 from lossml.backend.load import read_program
 from lossml.distill.halloffame import read_hall_of_fame
 from lossml.errors import LossMLError, RecipeError
@@ -19,6 +19,7 @@ from lossml.search.recipe import Recipe
 LARGEST = 1_000_000  # characters read of a file of seeds
 ASKED = 96  # programs screened in one call
 UNEVEN = 1.5  # the largest class against the smallest, from which the prior is worth reading
+KIN = 3  # variants of one loss that are trained: more would only fill the population with it
 ROUNDS = 60  # calls before the search says that it finds nothing new
 
 
@@ -102,15 +103,14 @@ def make_proposer(recipe: Recipe, prior: Sequence[float]) -> tuple[Proposer, Map
     if recipe.proposer == "random":
         return RandomProposer(grammar), {}
     seeds = [Proposal(program, name) for name, program in seed_programs(recipe, prior)]
-    kept: list[Accepted] = []
-    rejections: Counter[str] = Counter()
-    _sift(seeds, set(), len(prior), len(seeds), kept, rejections)
-    usable = tuple((one.proposal.operator, one.proposal.program) for one in kept)
+    judged = _sift(seeds, (), len(prior))
+    usable = tuple((one.proposal.operator, one.proposal.program) for one in judged if isinstance(one, Accepted))
+    rejections = Counter(one.name for one in judged if isinstance(one, Rejection))
     return EvolutionaryProposer(grammar, seeds=usable), rejections
 
 
 def fill(
-    proposer: Proposer, rng: random.Random, history: Sequence[Parent], known: Iterable[str], classes: int, size: int
+    proposer: Proposer, rng: random.Random, history: Sequence[Parent], known: Iterable[str], crowd: Crowd, size: int
 ) -> Plan:
     """Find `size` programs worth training.
 
@@ -119,7 +119,7 @@ def fill(
         rng: where chance comes from.
         history: the trials so far.
         known: fingerprint keys of all trials so far.
-        classes: of the task.
+        crowd: the losses of all trials so far.
         size: how many are wanted.
 
     Raises:
@@ -131,7 +131,17 @@ def fill(
     for _ in range(ROUNDS):
         proposals = proposer.propose(rng, seen, ASKED)
         seen += [Parent(p.program, -1, ()) for p in proposals]  # so that none comes twice
-        _sift(proposals, met, classes, size, accepted, rejections)
+        for one in _sift(proposals, met, crowd.probe.classes):
+            if len(accepted) == size:
+                break
+            if isinstance(one, Rejection):
+                rejections[one.name] += 1
+            elif crowd.kin([one.proposal.program]) >= [KIN]:
+                rejections[Rejection.CROWDED.name] += 1
+            else:
+                crowd = crowd.plus([one.proposal.program])
+                met.update(one.fingerprint.keys)
+                accepted.append(one)
         if len(accepted) == size or not proposals:
             break
     if not accepted:
@@ -139,22 +149,16 @@ def fill(
     return Plan(tuple(accepted), dict(rejections))
 
 
-def _sift(
-    proposals: Sequence[Proposal],
-    met: set[str],
-    classes: int,
-    size: int,
-    accepted: list[Accepted],
-    rejections: Counter[str],
-) -> None:
-    screened = screen([p.program for p in proposals], make_probe(classes), met)
+def _sift(proposals: Sequence[Proposal], known: Container[str], classes: int) -> list[Accepted | Rejection]:
+    """Screen proposals; each is worth training, or has the reason why not."""
+    screened = screen([p.program for p in proposals], make_probe(classes), known)
     scales = [float(x) for x in gradient_scale([p.program for p in proposals], classes)] if proposals else []
-    for proposal, result, scale in zip(proposals, screened, scales, strict=True):
-        if len(accepted) == size:
-            return
-        reason = result.rejection or (None if 0.0 < scale < float("inf") else Rejection.FLAT)
-        if reason is not None or result.fingerprint is None:
-            rejections[(reason or Rejection.FLAT).name] += 1
-            continue
-        met.update(result.fingerprint.keys)
-        accepted.append(Accepted(proposal, result.fingerprint, scale))
+    return [_sifted(*row) for row in zip(proposals, screened, scales, strict=True)]
+
+
+def _sifted(proposal: Proposal, result: Screened, scale: float) -> Accepted | Rejection:
+    if result.rejection is not None:
+        return result.rejection
+    if result.fingerprint is None or not 0.0 < scale < float("inf"):
+        return Rejection.FLAT
+    return Accepted(proposal, result.fingerprint, scale)

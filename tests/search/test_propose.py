@@ -5,15 +5,16 @@ import random
 import pytest
 
 from lossml import zoo
-from lossml.backend import Rejection, make_probe, screen
+from lossml.backend import Crowd, Rejection, make_probe, screen
 from lossml.errors import LossMLError, RecipeError, UsageError
 from lossml.evolve import EvolutionaryProposer, Parent, Proposal, RandomProposer
 from lossml.program import parse, show
 from lossml.program.grammar import classification_grammar
-from lossml.search.propose import fill, make_grammar, make_proposer, seed_programs
+from lossml.search.propose import KIN, ExhaustedError, fill, make_grammar, make_proposer, seed_programs
 from lossml.search.recipe import Recipe
 
 GRAMMAR = classification_grammar()
+EMPTY = Crowd.of([], 10)
 EVEN = (0.11, 0.09) * 5
 UNEVEN = (0.16, 0.04) * 5
 
@@ -37,7 +38,7 @@ def test_what_is_accepted_is_new_usable_and_counted():
     """Every program of a cohort passes the screens, no two are one loss, and known losses stay out."""
     ce = parse("-sum_C(y*logp)")
     (known,) = screen([ce], make_probe(10))
-    plan = fill(RandomProposer(GRAMMAR), random.Random(1), [], known.fingerprint.keys, 10, 12)
+    plan = fill(RandomProposer(GRAMMAR), random.Random(1), [], known.fingerprint.keys, EMPTY, 12)
     assert len(plan.accepted) == 12
     again = screen([one.proposal.program for one in plan.accepted], make_probe(10), known.fingerprint.keys)
     assert [one.rejection for one in again] == [None] * 12
@@ -50,8 +51,8 @@ def test_the_same_seed_fills_the_same_cohort():
     """A cohort is a pure function of the random state and the history."""
     history = [Parent(zoo.program_of(name), k, (0.8 + k / 100,)) for k, name in enumerate(["ce", "focal", "gce"] * 10)]
     proposer = EvolutionaryProposer(GRAMMAR)
-    one, two = (fill(proposer, random.Random("7/16"), history, [], 10, 8) for _ in range(2))
-    other = fill(proposer, random.Random("8/16"), history, [], 10, 8)
+    one, two = (fill(proposer, random.Random("7/16"), history, [], EMPTY, 8) for _ in range(2))
+    other = fill(proposer, random.Random("8/16"), history, [], EMPTY, 8)
     assert one == two
     assert texts(one) != texts(other)
 
@@ -61,7 +62,7 @@ def test_each_rejection_is_counted_by_its_reason():
     proposer = Fixed(
         "y*0 + p*0", "sum_C(y*logp)", "-sum_C(y*logp)", "-3*sum_C(y*logp) + 7", "log(1 + exp(exp(9*z))) - 0*y"
     )
-    plan = fill(proposer, random.Random(0), [], [], 10, 5)
+    plan = fill(proposer, random.Random(0), [], [], EMPTY, 5)
     assert texts(plan) == ["-sum_C(y*logp)"]
     assert plan.rejections["FLAT"] == 1
     assert plan.rejections["SIGN"] == 1
@@ -71,14 +72,14 @@ def test_each_rejection_is_counted_by_its_reason():
 
 def test_an_exhausted_proposer_gives_a_smaller_cohort_and_then_an_error():
     """A search that finds nothing new says so, and does not wait for ever."""
-    assert len(fill(Fixed("-sum_C(y*logp)", "sum_C(y*(1 - p))"), random.Random(0), [], [], 10, 8).accepted) == 2
+    assert len(fill(Fixed("-sum_C(y*logp)", "sum_C(y*(1 - p))"), random.Random(0), [], [], EMPTY, 8).accepted) == 2
     with pytest.raises(LossMLError, match="no new program"):
-        fill(Fixed("sum_C(y*logp)"), random.Random(0), [], [], 10, 8)
+        fill(Fixed("sum_C(y*logp)"), random.Random(0), [], [], EMPTY, 8)
 
 
 def test_a_full_cohort_counts_only_what_was_looked_at():
     """Proposals after the last accepted one are neither trained nor counted."""
-    plan = fill(Fixed("-sum_C(y*logp)", "sum_C(y*logp)"), random.Random(0), [], [], 10, 1)
+    plan = fill(Fixed("-sum_C(y*logp)", "sum_C(y*logp)"), random.Random(0), [], [], EMPTY, 1)
     assert plan.rejections == {}
 
 
@@ -128,6 +129,18 @@ def test_a_hall_of_fame_of_pysr_is_a_file_of_seeds(tmp_path):
     file.write_text("no, such, file")
     with pytest.raises(UsageError, match="no hall of fame"):
         seed_programs(Recipe("digits", seeds=str(file)))
+
+
+def test_no_kind_of_loss_fills_the_search():
+    """Of variants of one loss a few are trained, the further ones rejected; another kind still comes in."""
+    variants = [f"-sum_C(y*logp) + {k}/1000*sum_C((p - y)^2)" for k in range(8)]
+    plan = fill(Fixed(*variants, "sum_C(y*(1 - p))"), random.Random(0), [], [], EMPTY, 9)
+    assert texts(plan)[-1] == "sum_C(y*(1 - p))"
+    assert len(plan.accepted) == KIN + 1
+    assert plan.rejections == {"CROWDED": len(variants) - KIN}
+    trained = EMPTY.plus([one.proposal.program for one in plan.accepted])
+    with pytest.raises(ExhaustedError):
+        fill(Fixed("-sum_C(y*logp) + 9/1000*sum_C((p - y)^2)"), random.Random(0), [], [], trained, 1)
 
 
 def test_rejected_seeds_are_counted_once_and_never_proposed(tmp_path):

@@ -1,0 +1,26 @@
+"""Kin are losses whose gradients point almost the same way, whatever their scale."""
+
+import torch
+
+from lossml.backend import Crowd, logit_gradients, make_probe
+from lossml.program import parse
+
+CE, SCALED, NEAR, FAR = (
+    parse(text) for text in ("-sum_C(y*logp)", "-9*sum_C(y*logp)", "-sum_C(y*(logp + 0.01*p))", "sum_C((p - y)^2)")
+)
+
+
+def test_kin_are_counted_by_the_angle_between_gradients():
+    """Scale does not matter, a small further term neither; another shape does."""
+    crowd = Crowd.of([CE, FAR], 10).plus([SCALED])
+    assert crowd.kin([CE, NEAR, FAR, parse("y")]) == [2, 2, 1, 0]
+    probe = make_probe(10)
+    one, other = logit_gradients([CE, NEAR], probe.logits, probe).flatten(1)
+    assert torch.nn.functional.cosine_similarity(one, other, dim=0) > 0.99
+
+
+def test_a_crowd_is_not_changed_by_growing():
+    """What is added is in the new one only; nothing is kin to nobody."""
+    empty = Crowd.of([], 3)
+    grown = empty.plus([CE])
+    assert (empty.kin([CE]), grown.kin([CE]), grown.kin([])) == ([0], [1], [])
