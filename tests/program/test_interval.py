@@ -4,7 +4,7 @@ import math
 from itertools import product
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lossml.errors import ProgramError
@@ -55,7 +55,6 @@ def test_unary_bounds_hold(name, a, share):
 
 
 @pytest.mark.parametrize("name", BINARY)
-@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(a=intervals(), b=intervals(), shares=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 def test_binary_bounds_hold(name, a, b, shares):
     """The same for two arguments."""
