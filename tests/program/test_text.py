@@ -106,3 +106,19 @@ def test_the_limits_themselves_are_fine():
     """A text of the greatest length, and nesting just below the limit, are read."""
     assert parse("p" + " " * (MAX_TEXT - 1)) == parse("p")
     assert parse("(" * (MAX_NESTING - 1) + "p" + ")" * (MAX_NESTING - 1)) == parse("p")
+
+
+def test_words_of_another_language_are_built_by_their_macros():
+    """A macro gives what the word means; what it refuses, and a wrong number of arguments, have a position."""
+
+    def doubled(arg):
+        if arg == parse("p"):
+            raise ProgramError("p is not doubled here")
+        return parse(f"2*({show(arg)})")
+
+    macros = {"doubled": doubled}
+    assert show(parse("y*doubled(logp)", macros)) == "y*(2*logp)"
+    with pytest.raises(ProgramError, match=r"p is not doubled here at position 2"):
+        parse("y*doubled(p)", macros)
+    with pytest.raises(ProgramError, match=r"does not take 2 argument"):
+        parse("doubled(y, p)", macros)
