@@ -5,7 +5,7 @@ from lossml.backend.crowd import Crowd
 from lossml.backend.fingerprint import Fingerprint, fingerprints
 from lossml.backend.module import ProgramLoss
 from lossml.backend.probe import Probe, gradient_scale, logit_gradients, make_probe
-from lossml.backend.screen import Rejection, Screened, screen
+from lossml.backend.screen import Rejection, Screened, descend, screen, sieve
 from lossml.backend.stack import StackedLoss, stack
 
 __all__ = [
@@ -16,11 +16,13 @@ __all__ = [
     "Rejection",
     "Screened",
     "StackedLoss",
+    "descend",
     "fingerprints",
     "gradient_scale",
     "logit_gradients",
     "make_probe",
     "screen",
+    "sieve",
     "stack",
     "torch_source",
 ]

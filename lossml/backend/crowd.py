@@ -30,12 +30,15 @@ class Crowd:
         probe = make_probe(classes)
         return cls(probe, directions(programs, probe))
 
-    def plus(self, programs: Sequence[Node]) -> "Crowd":
-        """Return the crowd with further losses in it."""
-        return Crowd(self.probe, torch.cat([self.members, directions(programs, self.probe)]))
+    def places(self, programs: Sequence[Node]) -> Tensor:
+        """Return the directions (K, D) of programs, comparable with `members`."""
+        return directions(programs, self.probe)
 
-    def kin(self, programs: Sequence[Node]) -> list[int]:
-        """Count for each program the members that are kin to it."""
-        alike = directions(programs, self.probe) @ self.members.T > ALIKE
-        found: list[int] = alike.sum(1).tolist()
+    def plus(self, places: Tensor) -> "Crowd":
+        """Return the crowd with further losses in it, given by their places (K, D)."""
+        return Crowd(self.probe, torch.cat([self.members, places]))
+
+    def kin(self, places: Tensor) -> list[int]:
+        """Count for each of the places (K, D) the members that are kin to it."""
+        found: list[int] = (places @ self.members.T > ALIKE).sum(1).tolist()
         return found

@@ -1,10 +1,9 @@
 """Screens: what can be said of a program without training it, cheapest test first, whole batches at once."""
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-import torch
 from torch import Tensor
 
 from lossml.backend.descent import learned
@@ -26,6 +25,7 @@ class Rejection(Enum):
     SIGN = "pushes the true class's logit down"
     DESCENT = "descending it does not lead to the true class"
     CROWDED = "variant of a loss that was trained several times over"
+    UNPROMISING = "the surrogate thought others more promising"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ def sign_share(gradients: Tensor, probe: Probe) -> Tensor:
     return up[:, wrong].double().mean(1)
 
 
-def screen(programs: Sequence[Node], probe: Probe, known: Container[str] = ()) -> list[Screened]:
-    """Screen a batch of programs.
+def sieve(programs: Sequence[Node], probe: Probe, known: Container[str] = ()) -> list[Screened]:
+    """Put a batch of programs through the cheap screens: all but the descent.
 
     Args:
         programs: in order of preference: of two equal losses the first stays.
@@ -71,11 +71,23 @@ def screen(programs: Sequence[Node], probe: Probe, known: Container[str] = ()) -
     fresh = make_probe(probe.classes, probe.logits.shape[-1], (0.1,))
     at_start = logit_gradients(programs, fresh.logits, fresh)
     _reject(reasons, Rejection.SIGN, sign_share(at_start, fresh) < SIGN_SHARE)
-    alive = [k for k, reason in enumerate(reasons) if reason is None]
-    failed = torch.zeros(len(programs), dtype=torch.bool)
-    failed[alive] = learned([programs[k] for k in alive], probe.classes, probe.logits.shape[-1]) < LEARNED
-    _reject(reasons, Rejection.DESCENT, failed)
     return [Screened(*row) for row in zip(programs, prints, reasons, strict=True)]
+
+
+def descend(screened: Sequence[Screened], probe: Probe) -> list[Screened]:
+    """Put what passed the cheap screens through the dear one; what has a rejection keeps it."""
+    alive = [k for k, one in enumerate(screened) if one.rejection is None]
+    shares = learned([screened[k].program for k in alive], probe.classes, probe.logits.shape[-1])
+    found = list(screened)
+    for k, share in zip(alive, shares.tolist(), strict=True):
+        if share < LEARNED:
+            found[k] = replace(found[k], rejection=Rejection.DESCENT)
+    return found
+
+
+def screen(programs: Sequence[Node], probe: Probe, known: Container[str] = ()) -> list[Screened]:
+    """Put a batch of programs through all screens; see `sieve`."""
+    return descend(sieve(programs, probe, known), probe)
 
 
 def _gradient_fault(gradient: Tensor, found: Fingerprint | None) -> Rejection | None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--long-tail", type=float, help="Imbalance ratio of the training split.  [1]")
 @click.option("--objective", help=f"{', '.join(METRICS)}, or a sum: 'balanced_accuracy - 0.5*ece'.  [accuracy]")
 @click.option("--pruner", type=click.Choice(PRUNERS), help="Who stops weak trials early.  [asha]")
-@click.option("--proposer", type=click.Choice(PROPOSERS), help="Who proposes losses.  [evolve]")
+@click.option("--proposer", type=click.Choice(PROPOSERS), help="Who proposes losses.  [surrogate]")
 @click.option("--time-limit", type=float, help="Seconds after which no further cohort starts.")
 @click.option("--recipe", "file", help="A recipe file; flags win over it.")
 @click.option("--name", help="Name of the run's folder in runs/.")

@@ -2,5 +2,6 @@
 
 from lossml.evolve.evolutionary import EvolutionaryProposer
 from lossml.evolve.propose import Parent, Proposal, Proposer, RandomProposer
+from lossml.evolve.surrogate import Surrogate
 
-__all__ = ["EvolutionaryProposer", "Parent", "Proposal", "Proposer", "RandomProposer"]
+__all__ = ["EvolutionaryProposer", "Parent", "Proposal", "Proposer", "RandomProposer", "Surrogate"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lossml.evolve import vary
-from lossml.evolve.propose import Parent, Proposal, distinct
+from lossml.evolve.propose import SEED, Parent, Proposal, distinct
 from lossml.program import Node
 from lossml.program.grammar import Grammar, generate
 
@@ -58,7 +58,7 @@ class EvolutionaryProposer:
         pool = self._pool(history)
         breeding = len(history) >= self.start and bool(pool)
         seeds = self.seeds if len(history) < len(self.seeds) else ()
-        first = [Proposal(program, f"seed:{name}") for name, program in seeds]
+        first = [Proposal(program, SEED + name) for name, program in seeds]
 
         def make() -> Proposal | None:
             if not breeding or rng.random() < self.immigrants:
@@ -69,7 +69,7 @@ class EvolutionaryProposer:
 
     def _pool(self, history: Sequence[Parent]) -> list[Parent]:
         living = [parent for parent in history if parent.scores]
-        best = sorted(living, key=_depth_then_score)[: self.elite]
+        best = sorted(living, key=depth_then_score)[: self.elite]
         young = living[-self.population :]
         return [*young, *(parent for parent in best if parent not in young)]
 
@@ -91,5 +91,6 @@ class EvolutionaryProposer:
         return child and Proposal(child, name, (mother.number,))
 
 
-def _depth_then_score(parent: Parent) -> tuple[int, float, int]:
+def depth_then_score(parent: Parent) -> tuple[int, float, int]:
+    """Return what parents with scores are sorted by, best first: rungs reached, the score there, age."""
     return -len(parent.scores), -parent.scores[-1], parent.number

@@ -9,6 +9,7 @@ from typing import Protocol
 from lossml.program import Node, structure_key
 from lossml.program.grammar import Grammar, generate
 
+SEED = "seed:"  # begins the operator of a program that was given
 TRIES_EACH = 20  # per proposal asked for, before fewer are given
 
 
@@ -40,6 +41,11 @@ class Proposal:
     program: Node
     operator: str
     parents: tuple[int, ...] = ()
+
+    @property
+    def is_seed(self) -> bool:
+        """Whether it was given, not made."""
+        return self.operator.startswith(SEED)
 
 
 class Proposer(Protocol):

@@ -48,9 +48,9 @@ def shortlist(trials: Sequence[Trial], objective: str, count: int, classes: int)
     crowd = Crowd.of([], classes)
     chosen: list[Trial] = []
     for trial in ranked:
-        program = parse(trial.program)
-        if len(chosen) < count and crowd.kin([program]) == [0]:
-            crowd = crowd.plus([program])
+        place = crowd.places([parse(trial.program)])
+        if len(chosen) < count and crowd.kin(place) == [0]:
+            crowd = crowd.plus(place)
             chosen.append(trial)
     return chosen
 

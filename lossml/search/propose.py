@@ -2,22 +2,27 @@
 
 import random
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
 from lossml import zoo
-from lossml.backend import Crowd, Fingerprint, Rejection, Screened, gradient_scale, make_probe, screen
+from lossml.backend import Crowd, Fingerprint, Rejection, Screened, descend, gradient_scale, sieve
 from lossml.backend.load import read_program
 from lossml.distill.halloffame import read_hall_of_fame
 from lossml.errors import LossMLError, RecipeError
-from lossml.evolve import EvolutionaryProposer, Parent, Proposal, Proposer, RandomProposer
+from lossml.evolve import EvolutionaryProposer, Parent, Proposal, Proposer, RandomProposer, Surrogate
 from lossml.program import Node, operations
 from lossml.program.grammar import Grammar, classification_grammar
 from lossml.search.recipe import Recipe
 
 LARGEST = 1_000_000  # characters read of a file of seeds
-ASKED = 96  # programs screened in one call
+ASKED = 96  # programs proposed in one call
+DESCENDED = 48  # programs that descend side by side
 UNEVEN = 1.5  # the largest class against the smallest, from which the prior is worth reading
 KIN = 3  # variants of one loss that are trained: more would only fill the population with it
 ROUNDS = 60  # calls before the search says that it finds nothing new
@@ -103,14 +108,23 @@ def make_proposer(recipe: Recipe, prior: Sequence[float]) -> tuple[Proposer, Map
     if recipe.proposer == "random":
         return RandomProposer(grammar), {}
     seeds = [Proposal(program, name) for name, program in seed_programs(recipe, prior)]
-    judged = _sift(seeds, (), len(prior))
-    usable = tuple((one.proposal.operator, one.proposal.program) for one in judged if isinstance(one, Accepted))
-    rejections = Counter(one.name for one in judged if isinstance(one, Rejection))
-    return EvolutionaryProposer(grammar, seeds=usable), rejections
+    usable, rejections = _usable(seeds, len(prior))
+    return EvolutionaryProposer(grammar, seeds=tuple((one.operator, one.program) for one in usable)), rejections
+
+
+def make_surrogate(recipe: Recipe) -> Surrogate | None:
+    """Return what chooses among proposals; None where a recipe's proposer takes them as they come."""
+    return Surrogate() if recipe.proposer == "surrogate" else None
 
 
 def fill(
-    proposer: Proposer, rng: random.Random, history: Sequence[Parent], known: Iterable[str], crowd: Crowd, size: int
+    proposer: Proposer,
+    rng: random.Random,
+    history: Sequence[Parent],
+    known: Iterable[str],
+    crowd: Crowd,
+    size: int,
+    surrogate: Surrogate | None = None,
 ) -> Plan:
     """Find `size` programs worth training.
 
@@ -119,46 +133,98 @@ def fill(
         rng: where chance comes from.
         history: the trials so far.
         known: fingerprint keys of all trials so far.
-        crowd: the losses of all trials so far.
+        crowd: the losses of all trials so far, in order.
         size: how many are wanted.
+        surrogate: puts proposals into an order; None for the proposer's own.
 
     Raises:
         ExhaustedError: where nothing new is found at all.
     """
-    met, seen = set(known), list(history)
-    accepted: list[Accepted] = []
-    rejections: Counter[str] = Counter()
+    cohort = _Cohort(crowd, set(known), size)
+    seen, choosing = list(history), surrogate is not None and surrogate.ready(history)
     for _ in range(ROUNDS):
-        proposals = proposer.propose(rng, seen, ASKED)
+        proposals = proposer.propose(rng, seen, ASKED * surrogate.breadth if surrogate and choosing else ASKED)
         seen += [Parent(p.program, -1, ()) for p in proposals]  # so that none comes twice
-        for one in _sift(proposals, met, crowd.probe.classes):
-            if len(accepted) == size:
-                break
-            if isinstance(one, Rejection):
-                rejections[one.name] += 1
-            elif crowd.kin([one.proposal.program]) >= [KIN]:
-                rejections[Rejection.CROWDED.name] += 1
-            else:
-                crowd = crowd.plus([one.proposal.program])
-                met.update(one.fingerprint.keys)
-                accepted.append(one)
-        if len(accepted) == size or not proposals:
+        offers = cohort.sieved(proposals)
+        if surrogate and choosing:
+            order = surrogate.order(rng.getrandbits(32), history, crowd.members.numpy(), _places(offers))
+            offers = sorted((offers[k] for k in order), key=lambda offer: not offer.proposal.is_seed)
+        left = cohort.take(offers)
+        if choosing:
+            cohort.rejections[Rejection.UNPROMISING.name] += left
+        if cohort.is_full or not proposals:
             break
-    if not accepted:
-        raise ExhaustedError(NOTHING_NEW.format(sum(rejections.values())))
-    return Plan(tuple(accepted), dict(rejections))
+    if not cohort.accepted:
+        raise ExhaustedError(NOTHING_NEW.format(sum(cohort.rejections.values())))
+    return Plan(tuple(cohort.accepted), dict(+cohort.rejections))
 
 
-def _sift(proposals: Sequence[Proposal], known: Container[str], classes: int) -> list[Accepted | Rejection]:
-    """Screen proposals; each is worth training, or has the reason why not."""
-    screened = screen([p.program for p in proposals], make_probe(classes), known)
-    scales = [float(x) for x in gradient_scale([p.program for p in proposals], classes)] if proposals else []
-    return [_sifted(*row) for row in zip(proposals, screened, scales, strict=True)]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Offer:
+    """A proposal that passed the cheap screens."""
+
+    proposal: Proposal
+    screened: Screened
+    place: Tensor
 
 
-def _sifted(proposal: Proposal, result: Screened, scale: float) -> Accepted | Rejection:
-    if result.rejection is not None:
-        return result.rejection
-    if result.fingerprint is None or not 0.0 < scale < float("inf"):
-        return Rejection.FLAT
-    return Accepted(proposal, result.fingerprint, scale)
+def _places(offers: Sequence[_Offer]) -> NDArray[np.float64]:
+    return np.array([offer.place.numpy() for offer in offers])
+
+
+class _Cohort:
+    """A cohort that is being filled: what was accepted, what was rejected, what is known; a leaf."""
+
+    def __init__(self, crowd: Crowd, known: set[str], size: int) -> None:
+        self._crowd, self._known, self._size = crowd, known, size
+        self.accepted: list[Accepted] = []
+        self.rejections: Counter[str] = Counter()
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.accepted) == self._size
+
+    def sieved(self, proposals: Sequence[Proposal]) -> list[_Offer]:
+        """Return what passes the cheap screens, and count the rest."""
+        programs = [proposal.program for proposal in proposals]
+        screened = sieve(programs, self._crowd.probe, self._known)
+        offers = [_Offer(*row) for row in zip(proposals, screened, self._crowd.places(programs), strict=True)]
+        return [offer for offer in offers if self._passes(offer)]
+
+    def take(self, offers: Sequence[_Offer]) -> int:
+        """Accept the first that descend until the cohort is full; return how many were not looked at."""
+        for start in range(0, len(offers), DESCENDED):
+            part = offers[start : start + DESCENDED]
+            after = descend([offer.screened for offer in part], self._crowd.probe)
+            scales = map(float, gradient_scale([offer.proposal.program for offer in part], self._crowd.probe.classes))
+            for k, (offer, screened, scale) in enumerate(zip(part, after, scales, strict=True)):
+                if self.is_full:
+                    return len(offers) - start - k
+                self._judge(replace(offer, screened=screened), scale)
+        return 0
+
+    def _judge(self, offer: _Offer, scale: float) -> None:
+        found = offer.screened.fingerprint
+        if not self._passes(offer) or found is None:
+            return
+        if not 0.0 < scale < float("inf"):
+            self.rejections[Rejection.FLAT.name] += 1
+            return
+        self._crowd = self._crowd.plus(offer.place.unsqueeze(0))
+        self._known.update(found.keys)
+        self.accepted.append(Accepted(offer.proposal, found, scale))
+
+    def _passes(self, offer: _Offer) -> bool:
+        reason = offer.screened.rejection
+        if reason is None and self._crowd.kin(offer.place.unsqueeze(0)) >= [KIN]:
+            reason = Rejection.CROWDED
+        if reason is not None:
+            self.rejections[reason.name] += 1
+        return reason is None
+
+
+def _usable(proposals: Sequence[Proposal], classes: int) -> tuple[list[Proposal], Counter[str]]:
+    """Screen proposals that nothing is known before; return those worth training and why the others are not."""
+    cohort = _Cohort(Crowd.of([], classes), set(), len(proposals))
+    cohort.take(cohort.sieved(proposals))
+    return [one.proposal for one in cohort.accepted], cohort.rejections

@@ -17,7 +17,7 @@ from lossml.search.objective import RULE, is_objective
 from lossml.search.records import FULL, RUNGS
 
 PRUNERS = ("asha", "hyperband", "median", "none")
-PROPOSERS = ("evolve", "random")
+PROPOSERS = ("surrogate", "evolve", "random")
 BASELINES = ("ce", "label-smoothing", "focal", "poly1", "gce")
 LONG_TAIL_BASELINE = "logit-adjustment"
 MAY_CHANGE = frozenset({"budget", "time_limit", "trial_time_limit", "workers", "data_root"})
@@ -33,7 +33,8 @@ class Recipe:
         budget: how many programs are trained, pruned ones included.
         seed: of everything random; the same seed gives the same search.
         seeds: "zoo", "none", or a file with one loss a line: what is proposed first.
-        proposer: "evolve" or "random".
+        proposer: "random"; "evolve", which varies what did well; or "surrogate", which varies much more and
+            trains what a model of gradient and merit finds promising.
         pruner: "asha", "hyperband", "median" or "none".
         rungs: fidelities at which trials are compared and pruned, in sixteenths of full training.
         cohort: how many trials train side by side before the next are proposed.
@@ -58,7 +59,7 @@ class Recipe:
     budget: int = 200
     seed: int = 0
     seeds: str = "zoo"
-    proposer: str = "evolve"
+    proposer: str = "surrogate"
     pruner: str = "asha"
     rungs: tuple[int, ...] = RUNGS
     cohort: int = 16

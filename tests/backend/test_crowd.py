@@ -12,8 +12,9 @@ CE, SCALED, NEAR, FAR = (
 
 def test_kin_are_counted_by_the_angle_between_gradients():
     """Scale does not matter, a small further term neither; another shape does."""
-    crowd = Crowd.of([CE, FAR], 10).plus([SCALED])
-    assert crowd.kin([CE, NEAR, FAR, parse("y")]) == [2, 2, 1, 0]
+    crowd = Crowd.of([CE, FAR], 10)
+    crowd = crowd.plus(crowd.places([SCALED]))
+    assert crowd.kin(crowd.places([CE, NEAR, FAR, parse("y")])) == [2, 2, 1, 0]
     probe = make_probe(10)
     one, other = logit_gradients([CE, NEAR], probe.logits, probe).flatten(1)
     assert torch.nn.functional.cosine_similarity(one, other, dim=0) > 0.99
@@ -22,5 +23,6 @@ def test_kin_are_counted_by_the_angle_between_gradients():
 def test_a_crowd_is_not_changed_by_growing():
     """What is added is in the new one only; nothing is kin to nobody."""
     empty = Crowd.of([], 3)
-    grown = empty.plus([CE])
-    assert (empty.kin([CE]), grown.kin([CE]), grown.kin([])) == ([0], [1], [])
+    place = empty.places([CE])
+    grown = empty.plus(place)
+    assert (empty.kin(place), grown.kin(place), grown.kin(empty.places([]))) == ([0], [1], [])

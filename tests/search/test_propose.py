@@ -7,10 +7,10 @@ import pytest
 from lossml import zoo
 from lossml.backend import Crowd, Rejection, make_probe, screen
 from lossml.errors import LossMLError, RecipeError, UsageError
-from lossml.evolve import EvolutionaryProposer, Parent, Proposal, RandomProposer
+from lossml.evolve import EvolutionaryProposer, Parent, Proposal, RandomProposer, Surrogate
 from lossml.program import parse, show
 from lossml.program.grammar import classification_grammar
-from lossml.search.propose import KIN, ExhaustedError, fill, make_grammar, make_proposer, seed_programs
+from lossml.search.propose import KIN, ExhaustedError, fill, make_grammar, make_proposer, make_surrogate, seed_programs
 from lossml.search.recipe import Recipe
 
 GRAMMAR = classification_grammar()
@@ -77,10 +77,58 @@ def test_an_exhausted_proposer_gives_a_smaller_cohort_and_then_an_error():
         fill(Fixed("sum_C(y*logp)"), random.Random(0), [], [], EMPTY, 8)
 
 
-def test_a_full_cohort_counts_only_what_was_looked_at():
-    """Proposals after the last accepted one are neither trained nor counted."""
-    plan = fill(Fixed("-sum_C(y*logp)", "sum_C(y*logp)"), random.Random(0), [], [], EMPTY, 1)
-    assert plan.rejections == {}
+def test_a_full_cohort_rejects_nothing_that_passed_the_screens():
+    """What a full cohort has no room for is not counted as rejected; what the cheap screens refused is."""
+    plan = fill(Fixed("-sum_C(y*logp)", "sum_C(y*logp)", "sum_C(y*(1 - p))"), random.Random(0), [], [], EMPTY, 1)
+    assert texts(plan) == ["-sum_C(y*logp)"]
+    assert plan.rejections == {"SIGN": 1}
+
+
+def surrogate_case():
+    """Trials of which those like cross-entropy did badly and those like MAE well."""
+    past = [f"-y*logp + {k}*p^2" for k in (0.2, 1, 2, 4, 8, 16)] + [f"y*(1 - p^{k})" for k in (0.3, 0.6, 1, 1.5, 2, 3)]
+    programs = [parse(text) for text in past]
+    history = [Parent(program, k, (k // 6 * 0.5,)) for k, program in enumerate(programs)]
+    return history, EMPTY.plus(EMPTY.places(programs))
+
+
+def test_a_surrogate_trains_the_promising_and_counts_the_others():
+    """Of two proposals that the screens let pass, the one like earlier good trials is trained."""
+    history, crowd = surrogate_case()
+    proposer = Fixed("-y*logp + 3*p^2", "y*(1 - p^0.8)")
+    plain = fill(proposer, random.Random(0), history, [], crowd, 1)
+    assert texts(plain) == ["-y*logp + 3*p^2"]
+    proposer = Fixed("-y*logp + 3*p^2", "y*(1 - p^0.8)")
+    chosen = fill(proposer, random.Random(0), history, [], crowd, 1, Surrogate(start=12))
+    assert texts(chosen) == ["y*(1 - p^0.8)"]
+    assert chosen.rejections == {"UNPROMISING": 1}
+
+
+def test_a_surrogate_never_passes_over_what_was_given():
+    """Seeds are trained whatever the surrogate thinks of them; and until it has seen enough it does not choose."""
+    history, crowd = surrogate_case()
+    seeds = (("mine", parse("-y*logp + 3*p^2")),) * 13
+    proposer = EvolutionaryProposer(GRAMMAR, seeds=seeds)
+    plan = fill(proposer, random.Random(0), history, [], crowd, 1, Surrogate(start=12))
+    assert [one.proposal.operator for one in plan.accepted] == ["seed:mine"]
+    early = fill(proposer, random.Random(0), history, [], crowd, 1, Surrogate(start=13))
+    assert "UNPROMISING" not in early.rejections
+
+
+def test_a_search_with_a_surrogate_fills_the_same_cohort_again():
+    """Also with a forest in it a cohort is a pure function of the random state and the history."""
+    history, crowd = surrogate_case()
+    one, two = (
+        fill(EvolutionaryProposer(GRAMMAR), random.Random("7/16"), history, [], crowd, 6, Surrogate(start=12))
+        for _ in range(2)
+    )
+    assert one == two
+
+
+@pytest.mark.parametrize(("name", "chooses"), [("surrogate", True), ("evolve", False), ("random", False)])
+def test_the_recipe_says_whether_there_is_a_surrogate(name, chooses):
+    """The proposers without one are its controls."""
+    assert (make_surrogate(Recipe("digits", proposer=name)) is not None) == chooses
 
 
 def test_zoo_seeds_are_classification_losses_and_read_the_prior_under_a_long_tail_alone():
@@ -138,7 +186,7 @@ def test_no_kind_of_loss_fills_the_search():
     assert texts(plan)[-1] == "sum_C(y*(1 - p))"
     assert len(plan.accepted) == KIN + 1
     assert plan.rejections == {"CROWDED": len(variants) - KIN}
-    trained = EMPTY.plus([one.proposal.program for one in plan.accepted])
+    trained = EMPTY.plus(EMPTY.places([one.proposal.program for one in plan.accepted]))
     with pytest.raises(ExhaustedError):
         fill(Fixed("-sum_C(y*logp) + 9/1000*sum_C((p - y)^2)"), random.Random(0), [], [], trained, 1)
 
