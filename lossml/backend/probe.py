@@ -136,4 +136,9 @@ def root_mean_square(gradients: Tensor) -> Tensor:
 
 def directions(programs: Sequence[Node], probe: Probe) -> Tensor:
     """Return each program's logit gradient on the probe with length 1, (K, D); zero for one without gradient."""
-    return nn.functional.normalize(logit_gradients(programs, probe.logits, probe).flatten(1), dim=1)
+    return directions_of(logit_gradients(programs, probe.logits, probe))
+
+
+def directions_of(gradients: Tensor) -> Tensor:
+    """Return gradients (K, B, C, N) as vectors of length 1, (K, D)."""
+    return nn.functional.normalize(gradients.flatten(1), dim=1)

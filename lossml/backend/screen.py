@@ -1,14 +1,14 @@
 """Screens: what can be said of a program without training it, cheapest test first, whole batches at once."""
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from torch import Tensor
 
 from lossml.backend.descent import learned
 from lossml.backend.fingerprint import Fingerprint, fingerprints_of
-from lossml.backend.probe import Probe, logit_gradients, make_probe
+from lossml.backend.probe import Probe, directions_of, logit_gradients, make_probe
 from lossml.program import Node
 
 MIN_SIZE = 1e-25  # of the logit gradient, per sample: float32 ends at 1e-38, and the softmax needs some of it
@@ -36,11 +36,13 @@ class Screened:
         program: the program.
         fingerprint: its identity, None where it has no usable gradient.
         rejection: the first screen it fails, None if it is worth training.
+        place: direction (D,) of its gradient on the probe, as `Crowd.places` gives it.
     """
 
     program: Node
     fingerprint: Fingerprint | None
     rejection: Rejection | None
+    place: Tensor = field(compare=False)
 
 
 def sign_share(gradients: Tensor, probe: Probe) -> Tensor:
@@ -71,7 +73,7 @@ def sieve(programs: Sequence[Node], probe: Probe, known: Container[str] = ()) ->
     fresh = make_probe(probe.classes, probe.logits.shape[-1], (0.1,))
     at_start = logit_gradients(programs, fresh.logits, fresh)
     _reject(reasons, Rejection.SIGN, sign_share(at_start, fresh) < SIGN_SHARE)
-    return [Screened(*row) for row in zip(programs, prints, reasons, strict=True)]
+    return [Screened(*row) for row in zip(programs, prints, reasons, directions_of(gradients), strict=True)]
 
 
 def descend(screened: Sequence[Screened], probe: Probe) -> list[Screened]:

@@ -7,7 +7,7 @@ is `square`, a negated constant is a constant.
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from lossml.errors import ProgramError
@@ -43,10 +43,19 @@ class Node:
     type: Type
     size: int
     depth: int
+    _hash: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Hash once, without the type, which the rest determines: trees are looked up far more often than built."""
+        object.__setattr__(self, "_hash", hash((self.op, self.args, self.value)))
 
     def __hash__(self) -> int:
-        """Hash without the type, which the rest determines."""
-        return hash((self.op, self.args, self.value))
+        """Give the hash."""
+        return self._hash
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Build anew in another process: texts hash differently there."""
+        return Node, (self.op, self.args, self.value, self.type, self.size, self.depth)
 
     def __eq__(self, other: object) -> bool:
         """Compare structure: same operations, arguments and constants."""

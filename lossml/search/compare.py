@@ -158,7 +158,7 @@ def _finished(outcome: Outcome) -> Done:
 
 
 Tried = dict[float, float]
-"""Scores on the search-validation split by learning rate, of the trainings that did not fail."""
+"""Mean scores on the search-validation split by learning rate, of the rates at which no training failed."""
 
 
 def _tuned(work: _Work) -> list[Tried]:
@@ -177,13 +177,13 @@ def _tuned(work: _Work) -> list[Tried]:
 
 
 def _tune(work: _Work, asked: Sequence[tuple[int, float]], tried: Sequence[Tried]) -> None:
-    (seed,) = work.design.of("tune")
-    jobs = [Job("tune", k, rate, seed) for k, rate in asked]
-    work.train(jobs)
-    for job in jobs:
-        metrics = work.get(job).metrics
-        if metrics is not None:
-            tried[job.contender][job.lr] = metrics.of(work.design.objective)
+    seeds = work.design.of("tune")
+    work.train([Job("tune", k, rate, seed) for seed in seeds for k, rate in asked])
+    for k, rate in asked:
+        found = [work.get(Job("tune", k, rate, seed)) for seed in seeds]
+        scores = _scores(found, work.design.objective)
+        if len(scores) == len(seeds):
+            tried[k][rate] = float(np.mean(scores))
 
 
 def _beyond(rates: Sequence[float], tried: Tried) -> float | None:
@@ -240,8 +240,8 @@ def _with_verdict(row: Row, found: Judged, alpha: float) -> Row:
 
 def _results(work: _Work, k: int, rate: float | None) -> list[Done]:
     if rate is None:
-        (seed,) = work.design.of("tune")
-        return [work.get(Job("tune", k, lr, seed)) for lr in work.design.learning_rates]
+        tune = work.design.of("tune")
+        return [work.get(Job("tune", k, lr, seed)) for lr in work.design.learning_rates for seed in tune]
     return [work.get(Job("seeds", k, rate, seed)) for seed in work.design.of("seeds")]
 
 

@@ -71,7 +71,13 @@ def confirm(recipe: Recipe, run: Path, trainer: Trainer, trials: Sequence[Trial]
     classes = trainer.facts.classes
     losses = _field(recipe, shortlist(trials, recipe.objective, TUNED * recipe.candidates, classes), classes)
     design = Design(
-        recipe.confirm_seeds, recipe.learning_rates, recipe.objective, recipe.alpha, recipe.seed, recipe.candidates
+        seeds=recipe.confirm_seeds,
+        learning_rates=recipe.learning_rates,
+        objective=recipe.objective,
+        alpha=recipe.alpha,
+        seed=recipe.seed,
+        keep=recipe.candidates,
+        tuning_seeds=recipe.tuning_seeds,
     )
     comparison = compare(trainer, losses, design, Store(run / folders.JOURNAL, design.objective), listener)
     verdict = judged(comparison)

@@ -20,6 +20,8 @@ from lossml.search.pruning import Fate, Measure, Measured, make_pruner, make_sha
 from lossml.search.recipe import Recipe
 from lossml.search.records import Cohort, Metrics, State, Trial
 
+SEARCH_SEED, MOST_TRIALS = 10**12, 10**6  # far from a confirmation's seeds, so that no luck is reused
+
 
 def metrics_of(score: Score) -> Metrics:
     """Keep a score's numbers."""
@@ -124,14 +126,18 @@ class Search:
     def _training(self, plan: Plan) -> Measure:
         prior = self._trainer.facts.prior
         losses = [loss_of(one.proposal.program, one.scale, prior) for one in plan.accepted]
-        return _trained(
-            self._trainer, [Run(loss, 1.0, self._recipe.seed) for loss in losses], self._recipe.rungs, self._listener
-        )
+        runs = [Run(loss, 1.0, _seed(self._recipe.seed, k)) for k, loss in enumerate(losses, len(self._told))]
+        return _trained(self._trainer, runs, self._recipe.rungs, self._listener)
 
     def _finish(self, trials: Sequence[Trial], *, replayed: bool) -> None:
         self._told += trials
         self._crowd = self._crowd.plus(self._crowd.places([parse(trial.program) for trial in trials]))
         self._listener(CohortFinished(tuple(trials), len(self._told), replayed))
+
+
+def _seed(search: int, number: int) -> int:
+    """Return a seed of a trial's own: were it shared, evolution would breed what suits that one initialisation."""
+    return SEARCH_SEED + MOST_TRIALS * search + number
 
 
 def _trial(number: int, one: Accepted, fate: Fate) -> Trial:

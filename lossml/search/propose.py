@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lossml import zoo
 from lossml.backend import Crowd, Fingerprint, Rejection, Screened, descend, gradient_scale, sieve
@@ -161,15 +160,14 @@ def fill(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Offer:
-    """A proposal that passed the cheap screens."""
+    """A proposal and what the screens say of it."""
 
     proposal: Proposal
     screened: Screened
-    place: Tensor
 
 
 def _places(offers: Sequence[_Offer]) -> NDArray[np.float64]:
-    return np.array([offer.place.numpy() for offer in offers])
+    return np.array([offer.screened.place.numpy() for offer in offers])
 
 
 class _Cohort:
@@ -188,7 +186,7 @@ class _Cohort:
         """Return what passes the cheap screens, and count the rest."""
         programs = [proposal.program for proposal in proposals]
         screened = sieve(programs, self._crowd.probe, self._known)
-        offers = [_Offer(*row) for row in zip(proposals, screened, self._crowd.places(programs), strict=True)]
+        offers = [_Offer(*row) for row in zip(proposals, screened, strict=True)]
         return [offer for offer in offers if self._passes(offer)]
 
     def take(self, offers: Sequence[_Offer]) -> int:
@@ -210,13 +208,13 @@ class _Cohort:
         if not 0.0 < scale < float("inf"):
             self.rejections[Rejection.FLAT.name] += 1
             return
-        self._crowd = self._crowd.plus(offer.place.unsqueeze(0))
+        self._crowd = self._crowd.plus(offer.screened.place.unsqueeze(0))
         self._known.update(found.keys)
         self.accepted.append(Accepted(offer.proposal, found, scale))
 
     def _passes(self, offer: _Offer) -> bool:
         reason = offer.screened.rejection
-        if reason is None and self._crowd.kin(offer.place.unsqueeze(0)) >= [KIN]:
+        if reason is None and self._crowd.kin(offer.screened.place.unsqueeze(0)) >= [KIN]:
             reason = Rejection.CROWDED
         if reason is not None:
             self.rejections[reason.name] += 1

@@ -46,6 +46,7 @@ class Recipe:
         trial_time_limit: seconds that a group of trainings may take between two rungs.
         candidates: how many of the best are confirmed; 0 for none.
         confirm_seeds: paired seeds of the confirmation.
+        tuning_seeds: seeds that the score of each learning rate is the mean of.
         learning_rates: multiples of the task's rate that every confirmed loss is tuned over.
         baselines: losses the candidates are confirmed against; the first is the reference. Under a long
             tail the default has logit adjustment besides.
@@ -71,6 +72,7 @@ class Recipe:
     trial_time_limit: float = 600.0
     candidates: int = 3
     confirm_seeds: int = 5
+    tuning_seeds: int = 2
     learning_rates: tuple[float, ...] = (0.3, 1.0, 3.0)
     baselines: tuple[str, ...] = BASELINES
     alpha: float = 0.05
@@ -140,6 +142,7 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "trial_time_limit": _number(0.1, math.inf),
         "candidates": _whole(0, 100),
         "confirm_seeds": _whole(2, 1000),
+        "tuning_seeds": _whole(1, 1000),
         "learning_rates": _several(_number(1e-6, 1e6), "positive numbers"),
         "baselines": _several(_TEXT, "losses"),
         "alpha": _number(1e-6, 0.5),

@@ -58,6 +58,7 @@ class Design:
         alpha: chance of calling equal losses different.
         seed: shifts all seeds.
         keep: how many of the losses that are not given by name go on after tuning; 0 for all.
+        tuning_seeds: seeds that each learning rate's score is the mean of.
     """
 
     seeds: int
@@ -66,11 +67,12 @@ class Design:
     alpha: float = 0.05
     seed: int = 0
     keep: int = 0
+    tuning_seeds: int = 1
 
     def of(self, stage: str) -> tuple[int, ...]:
         """Return the seeds of a stage, "tune" or "seeds"."""
         if stage == "tune":
-            return (TUNING_SEED + self.seed,)
+            return tuple(TUNING_SEED + 1000 * self.seed + k for k in range(self.tuning_seeds))
         return tuple(FIRST_SEED + 1000 * self.seed + k for k in range(self.seeds))
 
 

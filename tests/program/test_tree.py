@@ -1,5 +1,10 @@
 """Only well-typed programs exist, and each in one normal form."""
 
+import os
+import pickle
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -193,3 +198,16 @@ def test_every_unary_operation_on_a_constant_folds():
     for name, op in OPERATIONS.items():
         if op.arity == 1 and not op.removes:
             assert fold_constants(apply(name, constant(0.5))).op == "const"
+
+
+def test_a_pickled_tree_is_found_in_a_process_that_hashes_otherwise():
+    """Trees travel to worker processes, where texts hash differently, and are looked up there."""
+    script = (
+        "import pickle, sys; from lossml.program import parse\n"
+        "tree = pickle.load(sys.stdin.buffer)\n"
+        "assert {parse('-y*logp + C*p^2'): 1}[tree] == 1 and hash(tree) == hash(parse('-y*logp + C*p^2'))\n"
+    )
+    tree = pickle.dumps(parse("-y*logp + C*p^2"))
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", script], env=environment, input=tree, check=True)

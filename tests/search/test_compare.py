@@ -104,6 +104,28 @@ def test_one_rate_is_left_as_it_is(trainer, tmp_path):
     assert tried_by(store, losses[0]).keys() == {2.0}
 
 
+def test_a_rate_is_chosen_by_the_mean_over_the_tuning_seeds(trainer, tmp_path):
+    """One lucky training chooses nothing; with one seed more the choice is that of the mean."""
+    losses, store, design = named(CE, BRIER), Store(tmp_path / "journal.log"), replace(DESIGN, tuning_seeds=3)
+    rows = compare(trainer, losses, design, store, silent).rows
+    for row in rows:
+        tried = {
+            lr: fmean(store.get(row.contender, Job("tune", 0, lr, seed)).metrics.accuracy for seed in design.of("tune"))
+            for lr in design.learning_rates
+        }
+        assert row.lr not in tried or tried[row.lr] == max(tried.values())
+    assert len(set(design.of("tune"))) == 3
+    assert not set(design.of("tune")) & set(design.of("seeds"))
+
+
+def test_a_rate_at_which_one_training_fails_is_not_chosen(trainer, tmp_path):
+    """A loss that explodes with any of the tuning seeds at every rate has failed, and says why."""
+    losses, store = named(CE, EXPLODING), Store(tmp_path / "journal.log")
+    rows = compare(trainer, losses, replace(DESIGN, tuning_seeds=2), store, silent).rows
+    assert [row.verdict for row in rows] == ["reference", "failed"]
+    assert rows[1].reason
+
+
 def test_of_the_losses_found_only_the_best_tuned_go_on(trainer, tmp_path):
     """Named losses stay; of the others those with the best tuned scores are tested, so that fewer are corrected for."""
     given = [("ce", CE, -1), ("a", INVERSE, 1), ("b", BRIER, 2), ("c", EXPLODING, 3)]

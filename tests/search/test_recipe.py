@@ -35,6 +35,7 @@ BAD = [
     ("objective", "f1"),
     ("time_limit", -1),
     ("confirm_seeds", 1),
+    ("tuning_seeds", 0),
     ("learning_rates", []),
     ("learning_rates", [0.0]),
     ("learning_rates", "fast"),

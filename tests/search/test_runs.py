@@ -14,6 +14,7 @@ import pytest
 
 from lossml.errors import RunError, UsageError
 from lossml.program import operations, parse, show
+from lossml.proxy import Trainer
 from lossml.search import folder as folders
 from lossml.search.events import CohortFinished, Confirming, Proposed, Started
 from lossml.search.journal import Journal, read_study
@@ -107,6 +108,33 @@ def test_a_search_ends_with_the_best_by_its_objective(clouds, objective):
     sign = 1.0 if "-" in objective else -1.0
     assert record.verdict.winner.mean == max(tried, key=lambda row: sign * row.mean).mean
     assert record.verdict.comparison.design.objective == objective
+
+
+def test_a_resumed_search_goes_the_same_way_when_a_surrogate_chooses(clouds):
+    """What the surrogate learns comes from the told trials alone, so an interruption changes nothing."""
+    whole = go(clouds, budget=48, candidates=0)
+    part = go(clouds, budget=40, candidates=0)
+    assert table(resume(part.path, {"budget": 48})) == table(whole)
+    assert whole.rejections["UNPROMISING"] > 0
+
+
+def test_every_trial_trains_with_a_seed_of_its_own(clouds, monkeypatch):
+    """A shared seed would let evolution breed what suits one initialisation; none is used again in the confirmation."""
+    seeds = []
+    advance = Trainer.advance
+
+    def noted(self, runs, *rest):
+        seeds.extend(run.seed for run in runs)
+        return advance(self, runs, *rest)
+
+    monkeypatch.setattr(Trainer, "advance", noted)
+    go(clouds, pruner="none", rungs=[16], candidates=0)
+    searched = set(seeds)
+    assert len(seeds) == len(searched) == SMALL["budget"]
+    seeds.clear()
+    go(clouds, seed=8, pruner="none", rungs=[16])
+    assert not searched & set(seeds)
+    assert not set(seeds[: SMALL["budget"]]) & set(seeds[SMALL["budget"] :])
 
 
 def test_every_proposer_and_pruner_runs(clouds):
