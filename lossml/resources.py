@@ -37,6 +37,14 @@ def recipe_path(name: str) -> Path:
     return recipes_folder() / f"{name}.toml"
 
 
+def is_file(path: Path) -> bool:
+    """Say whether a file is there; unlike Path.is_file, no for a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def imported(name: str) -> object:
     """Import what a user names as "module:attribute"; the one place where something a user names is run.
 

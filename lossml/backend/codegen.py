@@ -1,9 +1,11 @@
 """Code generation: a program as the source of a torch module that needs torch and nothing else."""
 
+import builtins
 import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from textwrap import indent
 from types import MappingProxyType
 
@@ -38,7 +40,9 @@ _RUNTIME: Sequence[Callable[..., object]] = (
     runtime.pixel_mask,
     runtime.finish,
 )
-
+_TAKEN = frozenset(
+    {"torch", "nn", "Tensor", "BATCH", "CLASS", "PIXEL", *(f.__name__ for f in _RUNTIME), *dir(builtins)}
+)
 
 FORMULA, SCALE = "Formula: ", "Scale: "  # begin the header lines that `load` reads
 LONGEST = 60  # characters of an expression that is still written in place
@@ -240,8 +244,8 @@ def torch_source(program: Node, *, header: str, name: str = "Loss", scale: float
     Returns:
         The text of a file that imports torch alone; equal to ProgramLoss in value and gradient.
     """
-    if not name.isidentifier():
-        raise UsageError(f"the class name {name!r} is not a Python identifier")
+    if not name.isidentifier() or iskeyword(name) or name in _TAKEN:
+        raise UsageError(f"the class name {name!r} is no Python identifier, or means something else in the file")
     used, axes = operations(program), program.type.axes
     body = _body(program, scale)
     pixels = "logits.shape[2:]" if Axes.PIXEL in axes else "()"

@@ -12,9 +12,8 @@ from lossml.backend.module import ProgramLoss
 from lossml.errors import ProgramError, UsageError
 from lossml.program import Node, parse
 from lossml.program.text import MAX_TEXT
+from lossml.resources import is_file
 
-_ENDINGS = (".py", ".txt", ".loss")
-_STARTS = (f".{os.sep}", f"..{os.sep}", f"~{os.sep}", os.sep)
 LARGEST_FILE = 16 * MAX_TEXT  # bytes; an exported module is a formula and some runtime
 
 
@@ -72,7 +71,7 @@ def _names_file(what: str) -> bool:
     return (
         what.endswith((".py", ".txt", ".loss"))
         or what.startswith(("." + os.sep, ".." + os.sep, "~", os.sep))
-        or Path(what).is_file()
+        or is_file(Path(what))
     )
 
 

@@ -143,6 +143,7 @@ def check_shapes(logits: Tensor, target: Tensor, ignore_index: int | None) -> No
 
 
 def _check_classes(target: Tensor, classes: int, ignore_index: int | None) -> None:
+    target = target.long()  # -100 is no uint8
     outside = (target < 0) | (target >= classes)
     if ignore_index is not None:
         outside &= target != ignore_index

@@ -1,7 +1,7 @@
 """Probe points: fixed logits and labels at which programs are compared and screened."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -117,15 +117,32 @@ def schedule_gradients(plan: Schedule, logits: Tensor, probe: Probe, progress: f
     return gradient * probe.target.numel()
 
 
-def gradient_scale(programs: Sequence[Node], classes: int, pixels: int = 1) -> Tensor:
+def gradient_scale(
+    programs: Sequence[Node], classes: int, pixels: int = 1, prior: Sequence[float] | None = None
+) -> Tensor:
     """Return the factor (K,) that gives each program cross-entropy's gradient size at initialisation.
 
     The size is the root mean square of the logit gradient at the logits of a fresh network
     (spread 0.1), for a program that reads t over all of MOMENTS: a schedule may begin with nothing.
     A program without gradient there gets inf, one with an undefined gradient nan.
+
+    A program that reads the prior treats classes differently, so its samples count as often as their
+    classes occur. To all others the classes are alike, and every sample counts the same.
+
+    Args:
+        programs: K programs.
+        classes: C.
+        pixels: a sample has.
+        prior: class shares (C,); None for the probe's own.
     """
     probe = make_probe(classes, pixels, (0.1,))
-    sizes = root_mean_square(logit_gradients([CROSS_ENTROPY, *programs], probe.logits, probe))
+    if prior is not None:
+        probe = replace(probe, prior=torch.tensor(prior, dtype=torch.float64))
+    gradients = logit_gradients([CROSS_ENTROPY, *programs], probe.logits, probe)
+    uneven = torch.tensor([False, *("pi" in operations(program) for program in programs)])
+    share = probe.prior[probe.target].unsqueeze(1)
+    often = gradients * (share / share.mean()).sqrt()
+    sizes = torch.where(uneven, root_mean_square(often), root_mean_square(gradients))
     return sizes[0] / sizes[1:]
 
 

@@ -24,12 +24,12 @@ def one_hot(target: Tensor, logits: Tensor, ignore_index: int | None) -> tuple[T
     The mask is None without an ignore_index. An ignored pixel gets class 0, so that its value is
     finite; the mask removes it.
     """
-    mask = None
+    target, mask = target.long(), None
     if ignore_index is not None:
         ignored = target == ignore_index
         target = torch.where(ignored, 0, target)
         mask = (~ignored).unsqueeze(CLASS).to(logits.dtype)
-    y = torch.zeros_like(logits, requires_grad=False).scatter(CLASS, target.long().unsqueeze(CLASS), 1.0)
+    y = torch.zeros_like(logits, requires_grad=False).scatter(CLASS, target.unsqueeze(CLASS), 1.0)
     return y, mask
 
 

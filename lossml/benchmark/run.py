@@ -60,7 +60,7 @@ def benchmark(
     with Trainer(spec, backend.stack, device=device, workers=workers) as trainer:
         _write_plan(spec, entrants, design, folder)
         folders.provenance(folder, device=trainer.device, workers=trainer.workers)
-        losses = contenders([(e.label, e.program, -1) for e in entrants], trainer.facts.classes)
+        losses = contenders([(e.label, e.program, -1) for e in entrants], trainer.facts.prior)
         comparison = compare(trainer, losses, design, Store(folder / folders.JOURNAL, design.objective), listener)
     folders.write_atomically(folder / RESULT, json.dumps(as_json(comparison), indent=2) + "\n")
     for name, text in tables(comparison).items():

@@ -84,8 +84,8 @@ def _watched(
                 raise click.UsageError("--resume takes the recipe and name of the run; leave --recipe and --name out")
             return runs.resume(runs.find_run(resume), given, confirming=confirming, listener=hear)
     except KeyboardInterrupt:
-        where = f"lossml search --resume {folder[0]}" if folder else "the same command"
-        click.echo(f"Stopped. Every finished trial is kept; go on with: {where}", err=True)
+        kept = f"Every finished trial is kept; go on with: lossml search --resume {folder[0]}" if folder else ""
+        click.echo(f"Stopped. {kept or 'Nothing had been trained yet.'}", err=True)
         sys.exit(130)
 
 

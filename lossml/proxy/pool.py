@@ -63,10 +63,11 @@ def _serve(pipe: connection.Connection, make: Callable[[Any], Handler], argument
             job = _receive(pipe)
         except EOFError:
             return
-        _send(pipe, _answer(handle, job))
+        _send(pipe, answer(handle, job))
 
 
-def _answer(handle: Handler, job: object) -> object:
+def answer(handle: Handler, job: object) -> object:
+    """Do a job; `Lost` where it fails."""
     try:
         return handle(job)
     except MemoryError:

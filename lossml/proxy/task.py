@@ -65,6 +65,8 @@ class Task:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained on, with the reason."""
+        if self.classes < 2:
+            raise DataError(f"task {self.name!r}: classes is {self.classes}; there must be at least 2")
         if self.steps < 16 or self.steps % 16:
             raise DataError(f"task {self.name!r}: steps is {self.steps}; it must be a positive multiple of 16")
         for name in ("train", "validation", "heldout"):

@@ -49,7 +49,7 @@ def check_name(name: str) -> None:
     if name in task_names() or name.startswith(FOLDER) or ":" in name:
         return
     near = get_close_matches(name, task_names(), 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(task_names())}"
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(task_names())}."
     raise UsageError(
         f"unknown data set {name!r}; {hint} Others are given as image-folder:PATH, your own task as module:attribute"
     )

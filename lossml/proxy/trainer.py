@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import torch
 
 from lossml.errors import UsageError
-from lossml.proxy.pool import Handler, Lost, Pool
+from lossml.proxy.pool import Handler, Lost, Pool, answer
 from lossml.proxy.task import Split, Task
 from lossml.proxy.tasks import TaskSpec, load_task
 from lossml.proxy.train import Outcome, Run, Stack, Weights, advance, evaluate
@@ -98,13 +98,13 @@ def _handler(setup: _Setup) -> Handler:
 
 
 class _Here:
-    """Answers jobs in this process; what crashes it crashes the search."""
+    """Answers jobs in this process; what kills it kills the search."""
 
     def __init__(self, setup: _Setup) -> None:
         self._handle = _handler(setup)
 
     def map(self, jobs: Sequence[Job]) -> list[Any]:
-        return [self._handle(job) for job in jobs]
+        return [answer(self._handle, job) for job in jobs]
 
     def close(self) -> None:
         pass
@@ -154,7 +154,11 @@ class Trainer:
         setup = _Setup(spec, stack, self.device, own_process=self.workers > 0)
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads must not spin beside other workers
         self._pool = Pool(_handler, setup, self.workers, time_limit) if self.workers else _Here(setup)
-        self.facts: Facts = self._pool.map(["facts"])[0]
+        facts = self._pool.map(["facts"])[0]
+        if isinstance(facts, Lost):
+            self._pool.close()
+            raise UsageError(f"{spec.name}: its network cannot be built ({facts.reason}); try `task.network()` alone")
+        self.facts: Facts = facts
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -70,17 +70,18 @@ class Progress:
         if self.confirming is not None:
             done, total, spent = self.confirming.done, self.confirming.total, now - self.stage_began
         else:
-            done, total = len(self.trials) - self.replayed, self._budget() - self.replayed
+            done, total = len(self.trials) - self.replayed, self.budget() - self.replayed
             spent = now - self.began
         return f"about {duration(spent * (total - done) / done)} left" if done else "time left unknown"
 
-    def _budget(self) -> int:
+    def budget(self) -> int:
+        """Return how many trials there will be; 0 before the search has started."""
         return self.started.recipe.budget if self.started else 0
 
     def stage(self) -> str:
         """Say what is being done."""
         if self.confirming is None:
-            return f"searching  {len(self.trials)} of {self._budget()} trials, {self.doing}"
+            return f"searching  {len(self.trials)} of {self.budget()} trials, {self.doing}"
         what = {"tune": "tuning learning rates", "seeds": "paired seeds, held-out split"}[self.confirming.stage]
         return f"confirming {self.confirming.done} of {self.confirming.total} trainings, {what}"
 
@@ -122,7 +123,7 @@ class PlainView:
             self._say(self._progress.title())
         elif isinstance(event, CohortFinished):
             self._say(
-                f"{event.done} of {self._progress.stage().split(' of ', 1)[1].split(',')[0]}, "
+                f"{event.done} of {self._progress.budget()} trials, "
                 f"{self._best()}{'' if event.replayed else ', ' + self._progress.left()}"
             )
         elif isinstance(event, Confirming) and self._worth(event):

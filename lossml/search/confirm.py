@@ -68,8 +68,8 @@ def confirm(recipe: Recipe, run: Path, trainer: Trainer, trials: Sequence[Trial]
     Raises:
         LossMLError: where the first baseline cannot be trained.
     """
-    classes = trainer.facts.classes
-    losses = _field(recipe, shortlist(trials, recipe.objective, TUNED * recipe.candidates, classes), classes)
+    prior = trainer.facts.prior
+    losses = _field(recipe, shortlist(trials, recipe.objective, TUNED * recipe.candidates, len(prior)), prior)
     design = Design(
         seeds=recipe.confirm_seeds,
         learning_rates=recipe.learning_rates,
@@ -85,10 +85,10 @@ def confirm(recipe: Recipe, run: Path, trainer: Trainer, trials: Sequence[Trial]
     return verdict
 
 
-def _field(recipe: Recipe, chosen: Sequence[Trial], classes: int) -> list[Contender]:
+def _field(recipe: Recipe, chosen: Sequence[Trial], prior: Sequence[float]) -> list[Contender]:
     """Lay out baselines and candidates; a candidate that is a baseline takes its place, not a second one."""
-    baselines = contenders([(name, zoo.program_of(name), -1) for name in recipe.baselines], classes)
-    found = contenders([(f"#{t.number}", parse(t.program), t.number) for t in chosen], classes)
+    baselines = contenders([(name, zoo.program_of(name), -1) for name in recipe.baselines], prior)
+    found = contenders([(f"#{t.number}", parse(t.program), t.number) for t in chosen], prior)
     for one in found:
         twin = next((k for k, base in enumerate(baselines) if one.known and one.known == base.known), None)
         if twin is None:
@@ -103,7 +103,7 @@ def judged(comparison: Comparison) -> Verdict:
     """Say what a comparison allows to be said."""
     rows = [row for row in comparison.rows if row.contender.trial >= 0 and row.verdict != "failed"]
     if not rows:
-        return Verdict("Nothing was confirmed: no candidate reached the top rung.", None, comparison)
+        return Verdict("Nothing was confirmed: no candidate could be trained to the end.", None, comparison)
     sign = read_objective(comparison.design.objective).sign
     winner = max(rows, key=lambda row: sign * row.mean)
     return Verdict(_sentence(winner, comparison), winner, comparison)
@@ -120,8 +120,7 @@ def _sentence(winner: Row, comparison: Comparison) -> str:
     measured = f"{interval} {of} held-out {design.objective} against tuned {reference}, {design.seeds} seeds"
     if winner.verdict == "no difference":
         return f"No difference found: {name}{same} has {measured}. {_power(winner, design)}"
-    best = _best_baseline(comparison)
-    beside = "" if best is None or best.contender is winner.contender else f" {_beside(winner, best, design)}"
+    beside = _beside(winner, comparison)
     return f"{winner.verdict.capitalize()}: {name}{same} has {measured}, p = {winner.p:.2g}.{beside}"
 
 
@@ -137,15 +136,15 @@ def _power(row: Row, design: Design) -> str:
     return f"{seen}; for one of the size observed the held-out split is too small, whatever the number of seeds."
 
 
-def _best_baseline(comparison: Comparison) -> Row | None:
+def _beside(winner: Row, comparison: Comparison) -> str:
+    """Say where the winner stands among the baselines, of which the search may have found some itself."""
     sign = read_objective(comparison.design.objective).sign
-    rows = [row for row in comparison.rows if row.contender.trial < 0 and row.verdict != "failed"]
-    return max(rows, key=lambda row: sign * row.mean) if rows else None
-
-
-def _beside(winner: Row, best: Row, design: Design) -> str:
-    ahead = points(read_objective(design.objective).sign * (winner.mean - best.mean), design)
-    return f"The best baseline is {best.contender.label}; the winner stands {ahead} from it (not tested)."
+    rows = [row for row in comparison.rows if row.contender.named and row.verdict != "failed"]
+    best = max(rows, key=lambda row: sign * row.mean)
+    if best is winner:
+        return " It is itself a baseline, and the best of them."
+    ahead = points(sign * (winner.mean - best.mean), comparison.design)
+    return f" The best baseline is {best.contender.label}; the winner stands {ahead} from it (not tested)."
 
 
 def read_verdict(run: Path) -> Verdict | None:

@@ -18,7 +18,6 @@ class Started:
         facts: the task.
         device: where it trains.
         workers: processes; 0 for this one.
-        done: trials that were there already.
         run: the run's folder.
     """
 
@@ -26,7 +25,6 @@ class Started:
     facts: Facts
     device: str
     workers: int
-    done: int
     run: str
 
 
@@ -68,7 +66,7 @@ class Confirming:
     Attributes:
         done: trainings done.
         total: trainings in all.
-        stage: "learning rates" or "seeds".
+        stage: "tune" or "seeds".
     """
 
     done: int

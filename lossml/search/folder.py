@@ -13,12 +13,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-from lossml.errors import RunError
+from lossml.errors import LossMLError, RunError
 from lossml.search.recipe import Recipe, read_toml
 
 RECIPE, RUN, JOURNAL, VERDICT, LOCK = "recipe.toml", "run.json", "journal.log", "verdict.json", "lock"
 SUMMARY = "summary.json"
 ROOT = "runs"
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -27,6 +28,8 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         RunError: where it cannot be written.
     """
+    if path.exists() and not path.is_file():
+        raise RunError(f"cannot write {path}: it is there and no ordinary file; choose another place")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -55,6 +58,8 @@ def create(recipe: Recipe, name: str | None = None, root: str = ROOT) -> Path:
     Raises:
         RunError: where a folder of the name given is there already, or cannot be made.
     """
+    if name and not _NAME.fullmatch(name):
+        raise RunError(f"--name is {name[:50]!r}; it must be 1 to 100 letters, digits, dots, hyphens or underscores")
     base = name or f"{re.sub(r'[^A-Za-z0-9.]+', '-', recipe.dataset).strip('-')}-seed{recipe.seed}"
     folder = Path(root) / base
     number = 2
@@ -125,6 +130,19 @@ def held(folder: Path) -> Generator[None]:
         except OSError as error:
             raise RunError(f"another search is running in {folder}; wait for its end, or start one anew") from error
         yield
+
+
+@contextmanager
+def reading(folder: Path) -> Generator[None]:
+    """Read what lies in a run's folder; a RunError where it is not what a search wrote."""
+    try:
+        yield
+    except LossMLError:
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{folder} is damaged, or of another version ({type(error).__name__}: {error}); start another run"
+        ) from error
 
 
 def read_recipe(folder: Path) -> Recipe:

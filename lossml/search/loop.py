@@ -92,9 +92,14 @@ class Search:
             run_cohort(self._shadow, cohort.size, recipe.objective, _stored(trials), recipe.rungs)
             self._finish(trials, replayed=True)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the budget is spent."""
+        return len(self._told) >= self._recipe.budget
+
     def run(self, deadline: float) -> None:
         """Search until the budget is spent or the deadline (monotonic seconds) has passed."""
-        while len(self._told) < self._recipe.budget and monotonic() < deadline:
+        while not self.is_done and monotonic() < deadline:
             try:
                 self._one_cohort(min(self._recipe.cohort, self._recipe.budget - len(self._told)))
             except ExhaustedError:
@@ -118,7 +123,8 @@ class Search:
         known = [key for trial in self._told for key in trial.keys]
         rng = random.Random(f"{self._recipe.seed}/{len(self._told)}")  # noqa: S311 - reproducible, nothing secret
         history = _parents(self._told, self._recipe.objective)
-        plan = fill(self._proposer, rng, history, known, self._crowd, size, self._surrogate)
+        prior = self._trainer.facts.prior
+        plan = fill(self._proposer, rng, history, known, self._crowd, size, self._surrogate, prior)
         if self._told:
             return plan
         return Plan(plan.accepted, dict(Counter(plan.rejections) + Counter(self._rejected_seeds)))

@@ -107,7 +107,7 @@ def make_proposer(recipe: Recipe, prior: Sequence[float]) -> tuple[Proposer, Map
     if recipe.proposer == "random":
         return RandomProposer(grammar), {}
     seeds = [Proposal(program, name) for name, program in seed_programs(recipe, prior)]
-    usable, rejections = _usable(seeds, len(prior))
+    usable, rejections = _usable(seeds, prior)
     return EvolutionaryProposer(grammar, seeds=tuple((one.operator, one.program) for one in usable)), rejections
 
 
@@ -124,6 +124,7 @@ def fill(
     crowd: Crowd,
     size: int,
     surrogate: Surrogate | None = None,
+    prior: Sequence[float] | None = None,
 ) -> Plan:
     """Find `size` programs worth training.
 
@@ -135,11 +136,12 @@ def fill(
         crowd: the losses of all trials so far, in order.
         size: how many are wanted.
         surrogate: puts proposals into an order; None for the proposer's own.
+        prior: the task's class shares, which scale losses that read them.
 
     Raises:
         ExhaustedError: where nothing new is found at all.
     """
-    cohort = _Cohort(crowd, set(known), size)
+    cohort = _Cohort(crowd, set(known), size, prior)
     seen, choosing = list(history), surrogate is not None and surrogate.ready(history)
     for _ in range(ROUNDS):
         proposals = proposer.propose(rng, seen, ASKED * surrogate.breadth if surrogate and choosing else ASKED)
@@ -173,8 +175,8 @@ def _places(offers: Sequence[_Offer]) -> NDArray[np.float64]:
 class _Cohort:
     """A cohort that is being filled: what was accepted, what was rejected, what is known; a leaf."""
 
-    def __init__(self, crowd: Crowd, known: set[str], size: int) -> None:
-        self._crowd, self._known, self._size = crowd, known, size
+    def __init__(self, crowd: Crowd, known: set[str], size: int, prior: Sequence[float] | None) -> None:
+        self._crowd, self._known, self._size, self._prior = crowd, known, size, prior
         self.accepted: list[Accepted] = []
         self.rejections: Counter[str] = Counter()
 
@@ -194,7 +196,8 @@ class _Cohort:
         for start in range(0, len(offers), DESCENDED):
             part = offers[start : start + DESCENDED]
             after = descend([offer.screened for offer in part], self._crowd.probe)
-            scales = map(float, gradient_scale([offer.proposal.program for offer in part], self._crowd.probe.classes))
+            programs = [offer.proposal.program for offer in part]
+            scales = map(float, gradient_scale(programs, self._crowd.probe.classes, prior=self._prior))
             for k, (offer, screened, scale) in enumerate(zip(part, after, scales, strict=True)):
                 if self.is_full:
                     return len(offers) - start - k
@@ -221,8 +224,8 @@ class _Cohort:
         return reason is None
 
 
-def _usable(proposals: Sequence[Proposal], classes: int) -> tuple[list[Proposal], Counter[str]]:
+def _usable(proposals: Sequence[Proposal], prior: Sequence[float]) -> tuple[list[Proposal], Counter[str]]:
     """Screen proposals that nothing is known before; return those worth training and why the others are not."""
-    cohort = _Cohort(Crowd.of([], classes), set(), len(proposals))
+    cohort = _Cohort(Crowd.of([], len(prior)), set(), len(proposals), prior)
     cohort.take(cohort.sieved(proposals))
     return [one.proposal for one in cohort.accepted], cohort.rejections

@@ -1,7 +1,6 @@
 """What a search is to do: a recipe, from defaults, a TOML file and flags, checked key by key."""
 
 import json
-import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -20,6 +19,7 @@ PRUNERS = ("asha", "hyperband", "median", "none")
 PROPOSERS = ("surrogate", "evolve", "random")
 BASELINES = ("ce", "label-smoothing", "focal", "poly1", "gce")
 LONG_TAIL_BASELINE = "logit-adjustment"
+LONGEST = 1e9  # seconds: more than any search takes, less than overflows a clock
 MAY_CHANGE = frozenset({"budget", "time_limit", "trial_time_limit", "workers", "data_root"})
 """Keys that a resumed search may set anew: they do not change what a trial gives."""
 
@@ -138,8 +138,8 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "long_tail": _number(1.0, 10_000.0),
         "schedules": (lambda v: isinstance(v, bool), "must be true or false"),
         "objective": (is_objective, RULE),
-        "time_limit": _number(0.0, math.inf),
-        "trial_time_limit": _number(0.1, math.inf),
+        "time_limit": _number(0.0, LONGEST),
+        "trial_time_limit": _number(0.1, LONGEST),
         "candidates": _whole(0, 100),
         "confirm_seeds": _whole(2, 1000),
         "tuning_seeds": _whole(1, 1000),

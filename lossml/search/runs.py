@@ -11,6 +11,7 @@ from lossml.errors import RunError
 from lossml.program import Node, parse
 from lossml.proxy import TaskSpec, Trainer
 from lossml.proxy.tasks import check_name
+from lossml.resources import is_file
 from lossml.search import folder as folders
 from lossml.search.confirm import Verdict, confirm, finalists, read_verdict
 from lossml.search.events import Listener, Started, silent
@@ -128,9 +129,12 @@ def spec_of(recipe: Recipe) -> TaskSpec:
 def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener, *, confirming: bool) -> RunRecord:
     facts = trainer.facts
     folders.provenance(run, device=trainer.device, workers=trainer.workers, seed=recipe.seed)
-    listener(Started(recipe, facts, trainer.device, trainer.workers, 0, str(run)))
+    listener(Started(recipe, facts, trainer.device, trainer.workers, str(run)))
     deadline = monotonic() + recipe.time_limit if recipe.time_limit else float("inf")
-    going = Search(recipe, run, trainer, listener)
+    with folders.reading(run):
+        going = Search(recipe, run, trainer, listener)
+    if not going.is_done:
+        (run / folders.VERDICT).unlink(missing_ok=True)  # it is of fewer trials than there will be
     going.run(deadline)
     record = load_run(run)
     folders.write_atomically(run / folders.SUMMARY, json.dumps(as_json(record.summary), indent=2) + "\n")
@@ -146,11 +150,12 @@ def load_run(run: Path) -> RunRecord:
         RunError: where the folder is no run or is damaged.
     """
     recipe = folders.read_recipe(run)
-    study = read_study(run / folders.JOURNAL, STUDY)
-    found = cohorts_of(study) if study is not None else []
-    trials = tuple(trial for _, some in found for trial in some)
-    cohorts = tuple(cohort for cohort, _ in found)
-    return RunRecord(run, recipe, trials, cohorts, read_verdict(run), summary(trials, recipe))
+    with folders.reading(run):
+        study = read_study(run / folders.JOURNAL, STUDY)
+        found = cohorts_of(study) if study is not None else []
+        trials = tuple(trial for _, some in found for trial in some)
+        cohorts = tuple(cohort for cohort, _ in found)
+        return RunRecord(run, recipe, trials, cohorts, read_verdict(run), summary(trials, recipe))
 
 
 def find_run(given: str | None = None, root: str = folders.ROOT) -> Path:
@@ -158,7 +163,7 @@ def find_run(given: str | None = None, root: str = folders.ROOT) -> Path:
     if given is None:
         return folders.latest(root)
     for path in (Path(given), Path(root) / given):
-        if (path / folders.RECIPE).is_file():
+        if is_file(path / folders.RECIPE):
             return path
     raise RunError(f"{given} is no run; a run is a folder with a {folders.RECIPE}, such as those in {root}")
 
@@ -171,7 +176,8 @@ def best(record: RunRecord) -> Best:
     """
     by_number = {trial.number: trial for trial in record.trials}
     if record.verdict is not None and record.verdict.winner is not None:
-        trial = by_number[record.verdict.winner.contender.trial]
+        with folders.reading(record.path):
+            trial = by_number[record.verdict.winner.contender.trial]
         return Best(parse(trial.program), trial.scale, trial.number, confirmed=True, note=record.verdict.sentence)
     chosen = finalists(record.trials, record.recipe.objective, 1)
     if not chosen:

@@ -101,9 +101,10 @@ class Done:
     parts: Mapping[str, NDArray[np.float32]] = field(default_factory=dict[str, NDArray[np.float32]])
 
 
-def contenders(programs: Sequence[tuple[str, Node, int]], classes: int) -> list[Contender]:
-    """Describe losses given as (label, program, trial number or -1)."""
-    scales = [float(s) for s in gradient_scale([p for _, p, _ in programs], classes)]
+def contenders(programs: Sequence[tuple[str, Node, int]], prior: Sequence[float]) -> list[Contender]:
+    """Describe losses given as (label, program, trial number or -1) for a task's class shares."""
+    classes = len(prior)
+    scales = [float(s) for s in gradient_scale([p for _, p, _ in programs], classes, prior=prior)]
     return [
         Contender(
             label, show(program), scale if math.isfinite(scale) else 1.0, trial, known_as(program, classes), trial < 0

@@ -125,6 +125,13 @@ def test_equal_parts_are_computed_once():
     assert value == lines[-1].split(" = ")[0]
 
 
+@pytest.mark.parametrize("name", ["class", "finish", "torch", "Tensor", "print"])
+def test_a_class_name_must_not_mean_something_else_in_the_file(name):
+    """A keyword, a function that the file brings along, or a builtin: the file would break or mean another thing."""
+    with pytest.raises(UsageError, match="means something else"):
+        torch_source(parse("-sum_C(y*logp)"), header="", name=name)
+
+
 def test_a_class_name_must_be_an_identifier():
     """A name that is no identifier is refused."""
     with pytest.raises(UsageError, match="my loss"):

@@ -76,6 +76,15 @@ def test_everything_ignored_is_zero_not_nan():
     assert gradient(loss, logits).abs().max() == 0.0
 
 
+def test_targets_of_small_integers_mean_what_they_say():
+    """-100, the ignored class, is not 156 in eight bits: a target of any integer type counts as int64 does."""
+    logits = torch.randn(4, 200, generator=torch.Generator().manual_seed(3))
+    target = torch.tensor([156, 3, 156, 199])
+    loss = ProgramLoss(CE)
+    torch.testing.assert_close(loss(logits, target.to(torch.uint8)), F.cross_entropy(logits, target))
+    torch.testing.assert_close(loss(logits, target.to(torch.int16)), F.cross_entropy(logits, target))
+
+
 def test_masked_pixels_do_not_enter_class_aggregates():
     """Dice over an image with ignored pixels equals Dice over the other pixels alone."""
     logits, target = batch((1, 3, 2, 8))

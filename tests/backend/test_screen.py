@@ -101,6 +101,21 @@ def test_a_schedule_must_lead_the_right_way_through_the_whole_training():
     assert 1.0 < float(gradient_scale([parse("-t*y*logp")], 10)[0]) < 3.0
 
 
+def test_losses_that_read_the_prior_are_scaled_by_the_tasks_own():
+    """Where classes are as frequent as the prior says, balanced cross-entropy weighs 1 on average over the samples."""
+    balanced = parse("-sum_C(y*logp/pi)/C")
+    even = [0.1] * 10
+    assert float(gradient_scale([balanced], 10, prior=even)[0]) == pytest.approx(1.0)
+    prior = [1.0, *[0.02] * 9]
+    prior = [share / sum(prior) for share in prior]
+    probe = make_probe(10, 1, (0.1,))
+    g = logit_gradients([parse("-sum_C(y*logp)")], probe.logits, probe)[0, :, :, 0]
+    here = torch.tensor(prior, dtype=torch.double)[probe.target[:, 0]]
+    sizes = g.square().mean(1)
+    expected = (sizes.mean() / (here * sizes / (10 * here).square()).sum() * here.sum()).sqrt()
+    assert float(gradient_scale([balanced], 10, prior=prior)[0]) == pytest.approx(float(expected))
+
+
 def test_gradient_scale_makes_gradients_equal_at_the_start():
     """The factor is that between a loss's gradient and cross-entropy's near uniform predictions."""
     ce, doubled, flat = gradient_scale([parse("-y*logp"), parse("-2*y*logp"), parse("3")], 10).tolist()

@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -57,6 +58,10 @@ def refused(done, *words):
         (["search", "--dataset", "no.such.module:task"], ["cannot import"]),
         (["show"], ["there is no run"]),
         (["show", "nothere"], ["nothere is no run"]),
+        (["show", "x" * 300], ["is no run"]),
+        (["search", "--dataset", "digits", "--name", "../x"], ["--name", "letters, digits"]),
+        (["search", "--dataset", "digits", "--time-limit", "1e400"], ["time_limit"]),
+        (["export", "ce", "--name", "class"], ["class", "means something else"]),
         (["export", "best"], ["there is no run"]),
         (["export", "focol"], ["focol", "focal"]),
         (["export", "focal(gama=2)"], ["gama", "gamma"]),
@@ -125,6 +130,28 @@ def test_a_truncated_file_is_explained(lossml, tmp_path):
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"half a file")
     done = lossml("search", "--dataset", "cifar10", "--data-root", tmp_path, "--workers", 0)
     refused(done, "cannot be read", "get it again")
+
+
+def test_a_formula_longer_than_a_file_name_is_a_formula(lossml):
+    """A search writes programs of hundreds of characters; all that read a loss read them."""
+    text = "-sum_C(y*logp)" + " + 0.001*mean_C(p*p)" * 14
+    assert lossml("export", text, "--format", "json").returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full here")
+def test_a_full_disk_is_a_failure_with_a_sentence():
+    """What could not be written is not reported as success."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "lossml", "export", "ce"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "cannot write" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_closed_pipe_is_no_error():

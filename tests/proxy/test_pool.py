@@ -151,6 +151,22 @@ def test_a_run_that_kills_its_worker_is_tried_alone_and_reported():
     assert "died" in outcomes[1].failure
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_network_that_cannot_be_built_is_refused(tmp_path, monkeypatch, workers):
+    """A mistake in a user's own network gets a sentence before anything is written, whoever would train it."""
+    source = (
+        "import torch\nfrom lossml.proxy import Split, Task\n"
+        "part = Split(torch.zeros(8, 2), torch.tensor([0, 1] * 4))\n"
+        "def network():\n    raise KeyError('layers')\n"
+        "TASK = Task('t', 2, part, part, part, network, steps=16, batch_size=4)\n"
+    )
+    (tmp_path / "badnetwork.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"network cannot be built .*KeyError"):
+        Trainer(TaskSpec("badnetwork:TASK"), stack, workers=workers, device="cpu")
+
+
 def test_a_device_that_is_not_there_is_refused():
     """A misspelt or absent device gets a sentence; auto always finds one."""
     assert chosen_device("auto") in {"cpu", "cuda"}

@@ -219,15 +219,16 @@ def test_what_is_no_task_is_refused(name, message):
         load_task(TaskSpec(name))
 
 
-def simple(**changes):
+def simple(classes=2, **changes):
     split = Split(torch.zeros(8, 2), torch.tensor([0, 1] * 4))
     values = {"train": split, "validation": split, "heldout": split, "steps": 16, "batch_size": 4, **changes}
-    return Task("t", 2, network=lambda: torch.nn.Linear(2, 2), **values)
+    return Task("t", classes, network=lambda: torch.nn.Linear(2, 2), **values)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"classes": 1}, "at least 2"),
         ({"steps": 17}, "multiple of 16"),
         ({"steps": 0}, "multiple of 16"),
         ({"batch_size": 9}, "larger than the training split"),

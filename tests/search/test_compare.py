@@ -21,6 +21,7 @@ from lossml.search.statistics import judge, paired_difference
 from lossml.search.trainings import Contender, Design, Job, Store, contenders
 
 DESIGN = Design(seeds=3, learning_rates=(0.3, 1.0, 3.0), seed=5)
+EVEN = (0.25,) * 4
 EXPLODING = "sum_C(y*exp(exp(2 - 9*z)))"  # trains for a step and is infinite then
 
 
@@ -31,7 +32,7 @@ def trainer(clouds):
 
 
 def named(*texts):
-    return contenders([(text, parse(text), -1 if k == 0 else k) for k, text in enumerate(texts)], 4)
+    return contenders([(text, parse(text), -1 if k == 0 else k) for k, text in enumerate(texts)], EVEN)
 
 
 CE, TWICE, BRIER, INVERSE = "-sum_C(y*logp)", "-2*sum_C(y*logp)", "sum_C((p - y)^2)", "sum_C(y*logp)"
@@ -129,7 +130,7 @@ def test_a_rate_at_which_one_training_fails_is_not_chosen(trainer, tmp_path):
 def test_of_the_losses_found_only_the_best_tuned_go_on(trainer, tmp_path):
     """Named losses stay; of the others those with the best tuned scores are tested, so that fewer are corrected for."""
     given = [("ce", CE, -1), ("a", INVERSE, 1), ("b", BRIER, 2), ("c", EXPLODING, 3)]
-    losses = contenders([(label, parse(text), trial) for label, text, trial in given], 4)
+    losses = contenders([(label, parse(text), trial) for label, text, trial in given], EVEN)
     rows = compare(trainer, losses, replace(DESIGN, keep=1), Store(tmp_path / "journal.log"), silent).rows
     assert [row.contender.label for row in rows] == ["ce", "b"]
 
@@ -203,7 +204,7 @@ def test_a_comparison_works_for_every_objective(trainer, tmp_path, objective):
 
 def result(trial=-1, name="ce", **settings):
     metrics = (Metrics(0.9, 0.9, 0.3, 0.05),) * 5
-    base = Row(Contender(name, CE, 1.0, trial), 1.0, metrics, 0.9, 0.01)
+    base = Row(Contender(name, CE, 1.0, trial, named=trial < 0), 1.0, metrics, 0.9, 0.01)
     return replace(base, **settings)
 
 
@@ -247,6 +248,15 @@ def test_the_sentence_names_a_known_loss_and_the_best_baseline():
     assert "which is gce(q=0.7) up to scale" in text
     assert "best baseline is focal" in text
     assert "-2.00 points" in text
+
+
+def test_a_baseline_that_the_search_found_itself_is_still_a_baseline():
+    """With seeds from the zoo a trial may take a baseline's place: it is compared with, and called what it is."""
+    focal = result(-1, "focal", **{**BETTER, "mean": 0.94, "difference": 0.04})
+    focal = replace(focal, contender=replace(focal.contender, trial=3))
+    winner = result(17, "#17", **BETTER)
+    assert "best baseline is focal; the winner stands +1.00 points from it" in sentence(focal, winner)
+    assert sentence(focal).endswith("It is itself a baseline, and the best of them.")
 
 
 @pytest.mark.parametrize(("objective", "size"), [("nll", "+0.0500 nats"), ("ece", "+5.00 points")])
@@ -304,7 +314,9 @@ def test_siblings_are_shortlisted_once():
 
 def test_contenders_are_scaled_like_cross_entropy_and_named():
     """A loss that only rescales another has another factor and the same name."""
-    one, two, three = contenders([("a", parse(CE), -1), ("b", parse(TWICE), 3), ("c", zoo.program_of("gce"), 4)], 10)
+    one, two, three = contenders(
+        [("a", parse(CE), -1), ("b", parse(TWICE), 3), ("c", zoo.program_of("gce"), 4)], [0.1] * 10
+    )
     assert (one.scale, two.scale) == (pytest.approx(1.0), pytest.approx(0.5))
     assert (one.known, two.known, three.known) == ("ce", "ce", "gce")
     assert (one.trial, two.trial) == (-1, 3)

@@ -56,6 +56,23 @@ def test_a_name_that_is_taken_is_refused(tmp_path):
         folders.create(Recipe("digits"), "mine", str(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", ".hidden", "x" * 101, "two words"])
+def test_a_name_that_is_no_plain_folder_is_refused(tmp_path, name):
+    """A run lies in the folder of runs, under a name that a shell takes without quotes."""
+    with pytest.raises(RunError, match="letters, digits"):
+        folders.create(Recipe("digits"), name, str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_ordinary_file_is_not_replaced(tmp_path):
+    """A device or a pipe is not renamed away; whoever names one is told."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(RunError, match="no ordinary file"):
+        folders.write_atomically(pipe, "text")
+    assert pipe.is_fifo()
+
+
 def test_a_folder_without_a_recipe_is_no_run(tmp_path):
     """Any other folder, or none, is refused with what makes a run."""
     for path in (tmp_path, tmp_path / "none"):

@@ -110,6 +110,41 @@ def test_a_search_ends_with_the_best_by_its_objective(clouds, objective):
     assert record.verdict.comparison.design.objective == objective
 
 
+def test_a_verdict_goes_when_its_search_goes_on(clouds):
+    """What was said of fewer trials is not shown for more; a search that is done keeps its verdict."""
+    record = go(clouds, budget=8)
+    assert resume(record.path, {}, confirming=False).verdict == record.verdict
+    assert resume(record.path, {"budget": 16}, confirming=False).verdict is None
+    assert not best(load_run(record.path)).confirmed
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("verdict.json", "{}"),
+        ("verdict.json", '{"sentence": "Bet'),
+        ("journal.log", "[]\n"),
+        ("journal.log", '{"op_code": 99, "worker_id": "x"}\n'),
+    ],
+)
+def test_a_run_with_a_damaged_file_is_refused(clouds, file, content):
+    """Whoever reads or resumes it gets a sentence that names the folder, never a traceback."""
+    record = go(clouds, budget=8)
+    (record.path / file).write_text(content)
+    with pytest.raises(RunError, match="damaged"):
+        load_run(record.path)
+    with pytest.raises(RunError, match="damaged"):
+        resume(record.path, {"budget": 8})
+
+
+def test_a_verdict_on_a_trial_that_is_not_there_is_refused(clouds):
+    """The best loss is never guessed."""
+    record = go(clouds, budget=8)
+    other = replace(record, trials=())
+    with pytest.raises(RunError, match="damaged"):
+        best(other)
+
+
 def test_a_resumed_search_goes_the_same_way_when_a_surrogate_chooses(clouds):
     """What the surrogate learns comes from the told trials alone, so an interruption changes nothing."""
     whole = go(clouds, budget=48, candidates=0)
