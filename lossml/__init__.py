@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lossml.backend.load import load
     from lossml.backend.module import ProgramLoss
+    from lossml.card import inspect
     from lossml.program import parse
 
-_HOMES = {"ProgramLoss": "lossml.backend.module", "load": "lossml.backend.load", "parse": "lossml.program"}
+_HOMES = {
+    "ProgramLoss": "lossml.backend.module",
+    "inspect": "lossml.card",
+    "load": "lossml.backend.load",
+    "parse": "lossml.program",
+}
 
-__all__ = ["ProgramLoss", "load", "parse", "search"]  # pyright: ignore[reportUnsupportedDunderAll] - a room, see there
+__all__ = ["ProgramLoss", "inspect", "load", "parse", "search"]  # pyright: ignore[reportUnsupportedDunderAll] - a room, see there
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything

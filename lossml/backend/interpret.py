@@ -51,12 +51,12 @@ def read_terminal(name: str, inputs: Inputs) -> Tensor:
     return torch.as_tensor(number, dtype=inputs.logits.dtype, device=inputs.logits.device)
 
 
-def evaluate(program: Node, inputs: Inputs) -> Tensor:
+def evaluate(program: Node, inputs: Inputs, known: dict[Node, Tensor] | None = None) -> Tensor:
     """Evaluate a program: its value, with length 1 along the axes it does not vary over.
 
-    Equal subexpressions are computed once.
+    Equal subexpressions are computed once. A `known` given by the caller is filled with the value of every part.
     """
-    known: dict[Node, Tensor] = {}
+    known = {} if known is None else known
 
     def visit(node: Node, args: tuple[Tensor, ...]) -> Tensor:
         if node not in known:

@@ -1,6 +1,7 @@
 """What commands share: consoles, JSON, run folders, losses by name."""
 
 import json
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,17 @@ def print_json(value: object) -> None:
     """Write one JSON document to standard output."""
     from lossml.search.records import as_json
 
-    json.dump(as_json(value), sys.stdout, indent=2, allow_nan=False, default=str)
+    json.dump(_finite(as_json(value)), sys.stdout, indent=2, allow_nan=False, default=str)
     sys.stdout.write("\n")
+
+
+def _finite(value: object) -> object:
+    """Write numbers that JSON does not have, such as the value of a loss that overflows, as null."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def best_of(run: str | None) -> "tuple[Best, Path]":

@@ -1,55 +1,36 @@
 """`lossml inspect`."""
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 import click
 
-from lossml.cli.common import console, loss_named, print_json
-
-if TYPE_CHECKING:
-    from lossml.program import Node
-
-CLASSES = (2, 10, 100, 1000)
+from lossml.cli.common import BEST, best_of, console, print_json
 
 
 @click.command("inspect")
 @click.argument("loss")
 @click.option("--classes", type=click.IntRange(2, 10_000), default=10, show_default=True, help="Number of classes.")
 @click.option("--run", help="The run that `best` is taken from.  [the latest]")
-@click.option("--json", "as_json", is_flag=True, help="Write what was found as JSON to standard output.")
-def command(loss: str, classes: int, run: str | None, as_json: bool) -> None:
-    """Say what is known of LOSS: "best", a name, an expression, or a file."""
-    program, _, origin = loss_named(loss, run)
-    facts = {"origin": origin, **_facts(program, classes)}
+@click.option("--json", "as_json", is_flag=True, help="Write the card as JSON to standard output.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="File to write the card to, with plots.")
+def command(loss: str, classes: int, run: str | None, as_json: bool, html: Path | None) -> None:
+    """Say what LOSS will do, before it is trained.
+
+    LOSS is "best", a name, an expression, a file that `lossml export` wrote, or module:attribute for a
+    PyTorch loss of your own: an nn.Module or a function of (logits, target).
+    """
+    from lossml.card import inspect
+
+    card = inspect(best_of(run)[0].program if loss == BEST else loss, classes=classes)
+    if html is not None:
+        from lossml.report.card_page import card_page
+        from lossml.search.folder import write_atomically
+
+        write_atomically(html.expanduser(), card_page(card))
+        click.echo(f"Wrote {html}: the card of {card.name}.", err=True)
     if as_json:
-        print_json(facts)
-        return
-    from rich.table import Table
-    from rich.text import Text
+        print_json(card)
+    elif html is None:
+        from lossml.report.card import card_view
 
-    table = Table.grid(padding=(0, 2))
-    for name, value in facts.items():
-        table.add_row(Text(name, style="bold"), Text(str(value)))
-    console().print(table)
-
-
-def _facts(program: "Node", classes: int) -> dict[str, Any]:
-    from lossml import algebra
-    from lossml.backend import gradient_scale, make_probe, screen
-    from lossml.program import show
-    from lossml.search.known import known_as, same_loss
-
-    (screened,) = screen([program], make_probe(classes))
-    short = algebra.shorten(program, same=lambda a, b: same_loss(a, b, classes))
-    scales = {c: float(gradient_scale([program], c)[0]) for c in CLASSES}
-    return {
-        "formula": show(program),
-        "shorter": show(short) if short != program else "none found",
-        "size": f"{program.size} nodes on {program.depth} levels",
-        "LaTeX": algebra.latex(program),
-        "dL/dp": algebra.derivative(program) or "not found in time",
-        "known as": known_as(program, classes) or "no loss of the zoo",
-        "screens": screened.rejection.value if screened.rejection else f"passes at {classes} classes",
-        "gradient": ", ".join(f"{1 / scale:.3g} at {c} classes" for c, scale in scales.items())
-        + " (at the start, cross-entropy is 1)",
-    }
+        console().print(card_view(card), soft_wrap=False)

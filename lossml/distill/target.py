@@ -68,12 +68,17 @@ def target_of(loss: object, name: str) -> Target:
         loss: an nn.Module, a class of one that needs no arguments, or a function of (logits, target).
         name: for messages.
     """
+    known = usable(loss, name)
+    return Target(name, lambda probe: _gradient(known, probe, name))
+
+
+def usable(loss: object, name: str) -> Callable[..., object]:
+    """Return what can be called with logits and targets; see `target_of` for the arguments."""
     if inspect.isclass(loss):
         loss = _called(loss, name)
     if not callable(loss):
         raise UsageError(f"{name} is a {type(loss).__name__}; {EXPECTED}")
-    known: Callable[..., object] = loss
-    return Target(name, lambda probe: _gradient(known, probe, name))
+    return loss
 
 
 def _called(loss: Callable[..., object], name: str) -> object:
@@ -86,7 +91,9 @@ def _called(loss: Callable[..., object], name: str) -> object:
 def _gradient(loss: Callable[..., object], probe: Probe, name: str) -> Tensor:
     """Differentiate a user's loss, in float64 where it takes it, and refuse what would not be the same twice."""
     try:
-        first, second = (_differentiated(_as(loss, torch.float64), probe, torch.float64, name) for _ in range(2))
+        first, second = (
+            _differentiated(in_precision(loss, torch.float64), probe, torch.float64, name) for _ in range(2)
+        )
     except LossMLError:
         raise
     except Exception:  # noqa: BLE001 - a user's code can raise anything; float32 says whether float64 was the reason
@@ -98,7 +105,9 @@ def _gradient(loss: Callable[..., object], probe: Probe, name: str) -> Tensor:
 
 def _in_single(loss: Callable[..., object], probe: Probe, name: str) -> tuple[Tensor, Tensor]:
     try:
-        first, second = (_differentiated(_as(loss, torch.float32), probe, torch.float32, name) for _ in range(2))
+        first, second = (
+            _differentiated(in_precision(loss, torch.float32), probe, torch.float32, name) for _ in range(2)
+        )
     except LossMLError:
         raise
     except Exception as error:
@@ -106,7 +115,8 @@ def _in_single(loss: Callable[..., object], probe: Probe, name: str) -> tuple[Te
     return first, second
 
 
-def _as(loss: Callable[..., object], dtype: torch.dtype) -> Callable[..., object]:
+def in_precision(loss: Callable[..., object], dtype: torch.dtype) -> Callable[..., object]:
+    """Copy a module to a precision, ready to be judged; a function stays as it is."""
     return copy.deepcopy(loss).to(dtype).eval() if isinstance(loss, nn.Module) else loss
 
 
