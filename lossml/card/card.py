@@ -23,7 +23,7 @@ from lossml.program import Axes
 
 CLASSES = (2, 10, 100, 1000)
 SHARED_CLASSES = (2, 10, 100)  # where pixels share one loss: an image holds every class
-MOST = 10_000
+MOST, MOST_SHARED = 1_000, 100
 T = TypeVar("T")
 
 
@@ -96,7 +96,8 @@ def inspect(loss: object, *, classes: int = 10) -> Card:
     Args:
         loss: a zoo name, an expression, a file that `lossml export` wrote, "module:attribute", a `ProgramLoss`, a
             program, or any PyTorch loss: a module, a class of one, or a function of logits (B, C) and targets (B,).
-        classes: number of classes for all that is not looked at over several, 2 to 10,000.
+        classes: number of classes for all that is not looked at over several, 2 to 1,000; to 100
+            where pixels or samples share one loss.
 
     Returns:
         An immutable card. Losses that read t are described at the end of training, losses that read pi with even
@@ -110,7 +111,12 @@ def inspect(loss: object, *, classes: int = 10) -> Card:
     """
     if not 2 <= classes <= MOST:
         raise UsageError(f"classes is {classes}; a card is drawn for 2 to {MOST} classes")
-    return _Maker(read_subject(loss), classes).card()
+    subject = read_subject(loss, classes)
+    if subject.coupled and classes > MOST_SHARED:
+        raise UsageError(
+            f"classes is {classes}; {subject.name[:80]} is one loss of many samples, drawn for at most {MOST_SHARED}"
+        )
+    return _Maker(subject, classes).card()
 
 
 class _Maker:
@@ -136,7 +142,7 @@ class _Maker:
         sizes = self.sizes(SHARED_CLASSES if subject.coupled else CLASSES)
         optima, scales = tuple(one for one, _ in sizes), tuple(one for _, one in sizes)
         safeties = safety(subject, classes)
-        factor = self.factor()
+        factor = self.factor(classes)
         bounds = self.claim("bounded", lambda: bounded(subject, classes))
         bests = self.tried(f"{SIMPLEX} classes", lambda: best_answers(subject))
         unknown = Claim("unknown", f"it does not take {SIMPLEX} classes", Method("sampled", "", 0))
@@ -159,7 +165,7 @@ class _Maker:
             moments=moments(subject, classes),
             prior=prior(subject),
             curves=self.tried("curves", lambda: curves(subject, classes, factor)),
-            map=self.tried("map", lambda: ternary(subject, factor)),
+            map=self.tried("map", lambda: ternary(subject, self.factor(SIMPLEX))),
             learning=self.tried("learning", lambda: learning(subject, classes, factor)),
             left_out=tuple(dict.fromkeys(self.left_out)),
         )
@@ -172,9 +178,9 @@ class _Maker:
         )
         return [row for row in rows if row is not None]
 
-    def factor(self) -> float:
+    def factor(self, classes: int) -> float:
         """Return what gives the loss cross-entropy's gradient at the start, 1 where it has none or no finite one."""
-        found = self.tried(f"{self.classes:,} classes", lambda: scale(self.subject, self.classes))
+        found = self.tried(f"{classes:,} classes", lambda: scale(self.subject, classes))
         return 1.0 / found.start.against if found and 0 < found.start.against < float("inf") else 1.0
 
     def formula(self) -> Formula | None:

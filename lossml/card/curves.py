@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -110,7 +111,12 @@ def _plain(values: Tensor) -> tuple[float, ...]:
 
 
 def ternary(subject: Subject, factor: float) -> Map:
-    """Map the value over three classes, and walk to what the loss makes of labels in shares 0.7, 0.2 and 0.1."""
+    """Map the value over three classes, and walk to what the loss makes of labels in shares 0.7, 0.2 and 0.1.
+
+    Args:
+        subject: the loss.
+        factor: that gives it cross-entropy's gradient at the start, at three classes.
+    """
     shown = triangle(FINENESS)
     inside = shown.clamp(min=0.25 / FINENESS)
     logits = inside.logit() if subject.link == "sigmoid" else inside.log()
@@ -138,8 +144,13 @@ def learning(subject: Subject, classes: int, factor: float) -> Learning:
     """Descend the logits of one sample from the even answer."""
     rates = torch.tensor([[RATE], [RATE * factor]], dtype=torch.float64)
     plain, matched = _descended(subject, classes, rates)
-    (reference,) = _descended(cross_entropy(), classes, rates[:1])
-    return Learning(plain, matched, reference)
+    return Learning(plain, matched, _reference(classes))
+
+
+@lru_cache(maxsize=8)
+def _reference(classes: int) -> Curve:
+    (found,) = _descended(cross_entropy(), classes, torch.full((1, 1), RATE, dtype=torch.float64))
+    return found
 
 
 def _descended(subject: Subject, classes: int, rates: Tensor) -> list[Curve]:

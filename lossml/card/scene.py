@@ -55,6 +55,16 @@ def by_label(subject: Subject, logits: Tensor) -> Tensor:
     return subject.value(every, labels).view(logits.shape)
 
 
+def label_slopes(subject: Subject, logits: Tensor) -> Tensor:
+    """Take the gradient (S, C, C) of the losses of single samples (S, C) with each class as the label."""
+    classes = logits.shape[1]
+    leaf = logits.repeat_interleave(classes, 0).requires_grad_()
+    labels = torch.arange(classes).repeat(len(logits)).view(-1, 1, 1)
+    with torch.enable_grad():
+        value = subject.value(leaf.view(-1, 1, classes, 1), labels)
+    return _gradient(value, leaf).view(-1, classes, classes)
+
+
 def risk(subject: Subject, logits: Tensor, shares: Tensor) -> Tensor:
     """Evaluate the expected loss (M, P) of answers (M or 1, P, C) to labels in shares (M, C), tenths each."""
     if not subject.coupled:

@@ -5,11 +5,12 @@ from torch import Tensor
 
 from lossml.card.claim import Claim, Method, number, numbers
 from lossml.card.range import interval_of
-from lossml.card.scene import UNITS, by_label, hard, together
+from lossml.card.scene import UNITS, by_label, hard, label_slopes, together
 from lossml.card.subject import Subject
 
 SPREADS = (0.3, 1.0, 3.0, 8.0)  # of logits, from an undecided answer to a certain one
-SAMPLES = 64
+SAMPLES, FEWEST = 64, 4
+NUMBERS = 1_000_000  # logits of all samples with all labels
 PAIRS = 4_000
 FARTHEST = 1e4  # logits
 GROWS = 2.0  # a loss that doubles from FARTHEST/10 to FARTHEST has no bound
@@ -29,13 +30,11 @@ def symmetric(subject: Subject, classes: int) -> Claim:
         return Claim(
             "unknown", "a sample has no loss of its own, so the sum over its labels means nothing", _at(0, classes)
         )
-    leaf = drawn(SAMPLES, classes, 11).requires_grad_()
-    with torch.enable_grad():
-        losses = by_label(subject, leaf)
-    slopes = torch.stack([_slope(losses[:, k], leaf) for k in range(classes)]).double()
-    left = float(slopes.sum(0).norm() / slopes.norm(dim=2).sum(0).norm().clamp(min=1e-300))
-    total = losses.detach().double().sum(1)
-    method = _at(SAMPLES, classes)
+    logits = drawn(max(FEWEST, min(SAMPLES, NUMBERS // classes**2)), classes, 11)
+    slopes = label_slopes(subject, logits).double()
+    left = float(slopes.sum(1).norm() / slopes.norm(dim=2).sum(1).norm().clamp(min=1e-300))
+    total = by_label(subject, logits).detach().double().sum(1)
+    method = _at(len(logits), classes)
     if left < 10 * subject.noise:
         return Claim("yes", f"the losses of all labels add up to {number(float(total.mean()))}: {GHOSH}", method, left)
     ends = f"{number(float(total.min()))} to {number(float(total.max()))}"
@@ -46,12 +45,6 @@ def symmetric(subject: Subject, classes: int) -> Claim:
 
 def _at(points: int, classes: int) -> Method:
     return Method("sampled", f"at {classes} classes", points)
-
-
-def _slope(losses: Tensor, leaf: Tensor) -> Tensor:
-    if not losses.requires_grad:
-        return torch.zeros_like(leaf)
-    return torch.autograd.grad(losses.sum(), leaf, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
 
 
 def bounded(subject: Subject, classes: int) -> Claim:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from lossml.backend import ProgramLoss, logit_gradients, runtime
 from lossml.backend.interpret import Inputs, evaluate, reduce
-from lossml.backend.load import read_loss
+from lossml.backend.load import Named, read_loss
 from lossml.backend.weighting import weights_of
 from lossml.distill.target import NAME, Target, in_precision, target_of, usable
 from lossml.errors import UsageError
@@ -21,6 +22,7 @@ Value = Callable[[Tensor, Tensor], Tensor]
 Link = Literal["softmax", "sigmoid"]
 SIGMOIDS = frozenset({"s", "logs", "log1ms"})
 SOFTMAXES = frozenset({"p", "logp", "log1mp", "z"})
+TRIED = 10  # classes at which a program is tried; it takes any number
 CHUNK = 2_000_000  # logits evaluated at once: bounds memory, not results
 
 
@@ -54,26 +56,30 @@ class Subject:
         return 1e-4 if self.single else 1e-7
 
 
-def read_subject(what: object) -> Subject:
+def read_subject(what: object, classes: int = 10) -> Subject:
     """Read what is to be described.
 
     Args:
-        what: a zoo name, an expression, a file that `lossml export` wrote, "module:attribute", a program,
-            a `ProgramLoss`, or any PyTorch loss: a module, a class of one, or a function of (logits, target).
+        what: a zoo name, an expression, a file that `lossml export` wrote, "module:attribute", a program, alone or
+            with its scale, a `ProgramLoss`, or any PyTorch loss: a module, a class of one, or a function of
+            (logits, target).
+        classes: a number of classes that it takes.
 
     Raises:
-        UsageError: where it is none of these.
+        UsageError: where it is none of these, or does not take so many classes.
     """
-    if isinstance(what, Node):
-        return program_subject(what, show(what))
+    if isinstance(what, str):
+        if NAME.fullmatch(what.strip()):
+            return torch_subject(imported(what.strip()), what.strip(), classes)
+        named = read_loss(what)
+        return program_subject(named.program, what, scale=named.scale)
     if isinstance(what, ProgramLoss):
         return program_subject(what.program, show(what.program), scale=float(what.scale))
-    if not isinstance(what, str):
-        return torch_subject(what, getattr(what, "__name__", type(what).__name__))
-    if NAME.fullmatch(what.strip()):
-        return torch_subject(imported(what.strip()), what.strip())
-    named = read_loss(what)
-    return program_subject(named.program, what, scale=named.scale)
+    if isinstance(what, Named):
+        return program_subject(what.program, show(what.program), scale=what.scale)
+    if isinstance(what, Node):
+        return program_subject(what, show(what))
+    return torch_subject(what, getattr(what, "__name__", type(what).__name__), classes)
 
 
 def program_subject(program: Node, name: str, *, scale: float = 1.0) -> Subject:
@@ -82,7 +88,7 @@ def program_subject(program: Node, name: str, *, scale: float = 1.0) -> Subject:
     value = _program_value(program, scale)
     target = Target(name, lambda probe: scale * logit_gradients([program], probe.logits, probe)[0], program)
     link: Link = "sigmoid" if words & SIGMOIDS and not words & SOFTMAXES else "softmax"
-    return Subject(name, program, value, target, _coupling(value, pixels=True), not words & SIGMOIDS, link)
+    return Subject(name, program, value, target, _coupling(value, TRIED, pixels=True), not words & SIGMOIDS, link)
 
 
 def variant(program: Node, like: Subject, *, progress: float = 1.0, prior: Tensor | None = None) -> Subject:
@@ -105,18 +111,18 @@ def _program_value(program: Node, scale: float, progress: float = 1.0, prior: Te
     return chunked
 
 
-def torch_subject(loss: object, name: str) -> Subject:
-    """Describe a PyTorch loss; what it refuses becomes a UsageError when it is evaluated."""
+def torch_subject(loss: object, name: str, classes: int) -> Subject:
+    """Describe a PyTorch loss that takes that many classes; what else it refuses is a UsageError on evaluation."""
     known = usable(loss, name)
-    single = not _takes_double(known)
+    judged = cache(lambda dtype: in_precision(known, dtype))
+    single = not _takes_double(judged(torch.float64), classes)
 
     def value(logits: Tensor, target: Tensor) -> Tensor:
         scores = logits.float() if single and logits.dtype == torch.float64 else logits
-        judged = in_precision(known, scores.dtype)
-        return _batched(judged, scores.squeeze(-1), target.squeeze(-1), name)
+        return _batched(judged(scores.dtype), scores.squeeze(-1), target.squeeze(-1), name)
 
-    coupled = _coupling(value, pixels=False)
-    return Subject(name, None, value, target_of(loss, name), coupled, _invariant(value), "softmax", single)
+    coupled, invariant = _coupling(value, classes, pixels=False), _invariant(value, classes)
+    return Subject(name, None, value, target_of(loss, name), coupled, invariant, "softmax", single)
 
 
 def _batched(loss: Callable[..., object], logits: Tensor, target: Tensor, name: str) -> Tensor:
@@ -144,24 +150,24 @@ def _mean(loss: Callable[..., object], logits: Tensor, target: Tensor, name: str
     return found.mean()
 
 
-def _trial(classes: int = 10) -> tuple[Tensor, Tensor]:
-    """Draw four samples; ten classes, as a user's loss with weights has most often."""
+def _trial(classes: int) -> tuple[Tensor, Tensor]:
+    """Draw four samples."""
     generator = torch.Generator().manual_seed(5)
     logits = torch.randn(4, classes, generator=generator, dtype=torch.float64)
     return logits, torch.tensor([0, 1, 1, 0])
 
 
-def _takes_double(loss: Callable[..., object]) -> bool:
+def _takes_double(loss: Callable[..., object], classes: int) -> bool:
     try:
-        _mean(in_precision(loss, torch.float64), *_trial(), "")
+        _mean(loss, *_trial(classes), "")
     except UsageError:
         return False
     return True
 
 
-def _coupling(value: Value, *, pixels: bool) -> Axes:
+def _coupling(value: Value, classes: int, *, pixels: bool) -> Axes:
     """Find whether samples of a batch, or pixels of an image, have one loss together."""
-    logits, labels = _trial()
+    logits, labels = _trial(classes)
     alone = value(logits.view(4, 1, -1, 1), labels.view(4, 1, 1))
     if pixels and not _sums_up(value(logits.T.reshape(1, 1, -1, 4), labels.view(1, 1, 4)), alone):
         return Axes.PIXEL
@@ -174,7 +180,7 @@ def _sums_up(together: Tensor, alone: Tensor) -> bool:
     )
 
 
-def _invariant(value: Value) -> bool:
-    logits, labels = _trial()
+def _invariant(value: Value, classes: int) -> bool:
+    logits, labels = _trial(classes)
     scores = logits.view(4, 1, -1, 1)
     return torch.allclose(value(scores, labels.view(4, 1, 1)), value(scores + 1.0, labels.view(4, 1, 1)), rtol=1e-4)

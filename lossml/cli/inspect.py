@@ -1,15 +1,19 @@
 """`lossml inspect`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lossml.cli.common import BEST, best_of, console, print_json
 
+if TYPE_CHECKING:
+    from lossml.backend.load import Named
+
 
 @click.command("inspect")
 @click.argument("loss")
-@click.option("--classes", type=click.IntRange(2, 10_000), default=10, show_default=True, help="Number of classes.")
+@click.option("--classes", type=click.IntRange(2, 1_000), default=10, show_default=True, help="Number of classes.")
 @click.option("--run", help="The run that `best` is taken from.  [the latest]")
 @click.option("--json", "as_json", is_flag=True, help="Write the card as JSON to standard output.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="File to write the card to, with plots.")
@@ -21,7 +25,7 @@ def command(loss: str, classes: int, run: str | None, as_json: bool, html: Path 
     """
     from lossml.card import inspect
 
-    card = inspect(best_of(run)[0].program if loss == BEST else loss, classes=classes)
+    card = inspect(_best(run) if loss == BEST else loss, classes=classes)
     if html is not None:
         from lossml.report.card_page import card_page
         from lossml.search.folder import write_atomically
@@ -34,3 +38,10 @@ def command(loss: str, classes: int, run: str | None, as_json: bool, html: Path 
         from lossml.report.card import card_view
 
         console().print(card_view(card), soft_wrap=False)
+
+
+def _best(run: str | None) -> "Named":
+    from lossml.backend.load import Named
+
+    found, _ = best_of(run)
+    return Named(found.program, found.scale)

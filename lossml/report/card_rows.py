@@ -79,7 +79,7 @@ def _scale(scales: Mapping[int, Scale], classes: int) -> list[str]:
 
 def size_caption(card: Card) -> str:
     """Say how the figures of the table were found."""
-    how = f"Optimum: {card.optima[0].method}. " if card.optima else ""
+    how = f"Optimum: {card.optima[-1].method}. " if card.optima else ""
     return (
         f"{how}Gradient: exact at three answers to a hard label, all logits equal, another class at 0.99, "
         "the true class at 0.99."

@@ -90,16 +90,6 @@ def test_an_unconfirmed_best_is_marked(lossml, tiny, tmp_path):
     assert "not confirmed" in (tmp_path / "loss.py").read_text()
 
 
-def test_inspect_says_what_a_loss_is(lossml):
-    """Formula, LaTeX, derivative, the known name and the gradient's size are all there, also as JSON."""
-    done = lossml("inspect", "-3*y*logp", "--json")
-    assert done.stdout == lossml("inspect", "--json", "--", "(-3*y*logp)").stdout
-    found = json.loads(done.stdout)
-    assert found["known as"] == "ce"
-    assert "passes" in found["screens"]
-    assert lossml("inspect", "ngl").returncode == 0
-
-
 def test_losses_lists_the_zoo(lossml):
     """Every name can be listed, with formula and source."""
     names = {row["name"] for row in json.loads(lossml("losses", "--json").stdout)}

@@ -74,6 +74,8 @@ def refused(done, *words):
         (["export", "ce", "-o", "/proc/nothing/loss.py"], ["cannot write"]),
         (["export", "./nothere.py"], ["cannot read"]),
         (["inspect", "[bold]y[/bold]"], ["unexpected character"]),
+        (["inspect", "no.such.module:loss"], ["cannot import"]),
+        (["inspect", "ce", "--classes", "1"], ["--classes"]),
         (["benchmark", "digits", "--losses", "ce"], ["at least two"]),
         (["benchmark", "digits", "--losses", "ce,ce"], ["each once"]),
         (["benchmark", "digits", "--losses", "ce,frob"], ["frob"]),

@@ -1,0 +1,40 @@
+"""PyTorch losses to describe, as a user writes them."""
+
+import pytest
+
+OWN = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Focal(nn.Module):
+    def forward(self, logits, target):
+        logp = F.log_softmax(logits, 1).gather(1, target[:, None])[:, 0]
+        return -((1 - logp.exp()) ** 2 * logp).mean()
+
+
+def smoothed(logits, target):
+    return F.cross_entropy(logits, target, label_smoothing=0.31)
+
+
+def looks_at_values(logits, target):
+    return F.cross_entropy(logits, target) if logits.sum().item() < 1e9 else logits.sum()
+
+
+hinge = nn.MultiMarginLoss()
+weighted = nn.CrossEntropyLoss(weight=torch.arange(1.0, 11.0))
+
+
+def detached(logits, target):
+    return F.cross_entropy(logits, target).item()
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The name of a module of losses that lies in the folder where lossml runs."""
+    (tmp_path / "card_losses.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "card_losses"
