@@ -15,6 +15,7 @@ from lossml.card.subject import Subject
 
 STEPS = 300
 RATE = 1.0  # learning rate on free logits; cross-entropy needs about ten steps
+STRIDE = 0.25  # learning rate of the walk, which should not overshoot
 FINENESS = 24  # of the map: steps along one side
 SHARES = tuple(k / 100 for k in range(1, 100))
 
@@ -131,7 +132,7 @@ def _walk(subject: Subject, factor: float) -> tuple[tuple[float, ...], ...]:
     for step in range(STEPS):
         if step in _marked() or step == 0:
             found.append(_plain(answer(subject, logits)[0].clamp(LEAST, 1.0)))
-        logits = logits - RATE * factor * risk_slopes(subject, logits, shares)
+        logits = logits - STRIDE * factor * risk_slopes(subject, logits, shares)
     return tuple(found)
 
 
