@@ -139,8 +139,9 @@ class _Maker:
 
     def card(self) -> Card:
         subject, classes = self.subject, self.classes
-        sizes = self.sizes(SHARED_CLASSES if subject.coupled else CLASSES)
-        optima, scales = tuple(one for one, _ in sizes), tuple(one for _, one in sizes)
+        numbers = SHARED_CLASSES if subject.coupled else CLASSES
+        optima = self.several(numbers, lambda c: optimum(subject, c))
+        scales = self.several(numbers, lambda c: scale(subject, c))
         safeties = safety(subject, classes)
         factor = self.factor(classes)
         bounds = self.claim("bounded", lambda: bounded(subject, classes))
@@ -170,13 +171,10 @@ class _Maker:
             left_out=tuple(dict.fromkeys(self.left_out)),
         )
 
-    def sizes(self, numbers: tuple[int, ...]) -> list[tuple[Optimum, Scale]]:
-        """Find optimum and gradient at every number of classes that the loss takes."""
-        rows = (
-            self.tried(f"{c:,} classes", lambda c=c: (optimum(self.subject, c), scale(self.subject, c)))
-            for c in numbers
-        )
-        return [row for row in rows if row is not None]
+    def several(self, numbers: tuple[int, ...], part: Callable[[int], T]) -> tuple[T, ...]:
+        """Make a part for every number of classes that the loss takes."""
+        found = (self.tried(f"{c:,} classes", lambda c=c: part(c)) for c in numbers)
+        return tuple(one for one in found if one is not None)
 
     def factor(self, classes: int) -> float:
         """Return what gives the loss cross-entropy's gradient at the start, 1 where it has none or no finite one."""

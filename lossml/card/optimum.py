@@ -9,6 +9,7 @@ from lossml.card.claim import Method
 from lossml.card.minimise import zoomed
 from lossml.card.scene import answer, hard
 from lossml.card.subject import Subject
+from lossml.errors import UsageError
 
 FURTHEST = 40.0  # logits: beyond, a probability is 1 to double precision
 CERTAIN = 1e-5  # a true class that misses 1 by less is certain
@@ -50,7 +51,7 @@ def optimum(subject: Subject, classes: int) -> Optimum:
     """Find the optimum for a hard label among answers with one rival at most.
 
     Raises:
-        UsageError: from a PyTorch loss that does not take so many classes.
+        UsageError: from a PyTorch loss that does not take so many classes, and for one that is the same everywhere.
     """
 
     def function(points: Tensor) -> Tensor:
@@ -59,6 +60,8 @@ def optimum(subject: Subject, classes: int) -> Optimum:
 
     grid = _grid(subject, classes)
     values = function(grid.unsqueeze(0))[0].nan_to_num(nan=torch.inf)
+    if bool((values == values[0]).all()):
+        raise UsageError(f"{subject.name[:80]} has the same value for all answers, and so no optimum")
     best, least = zoomed(function, grid[values.argmin()].unsqueeze(0), 1 if classes == 2 and subject.invariant else 2)
     logits = family(best, classes, invariant=subject.invariant)[0]
     ends = torch.tensor([[FURTHEST, -FURTHEST * (not subject.invariant)], [0.0, 0.0]], dtype=torch.float64)

@@ -38,9 +38,3 @@ def known_as(program: Node, classes: int) -> str:
     if mine is None:
         return ""
     return next((name for name, other in _known(classes) if mine.same(other)), "")
-
-
-def same_loss(one: Node, other: Node, classes: int) -> bool:
-    """Say whether two programs are the same loss up to scale."""
-    first, second = fingerprints([one, other], make_probe(classes))
-    return first is not None and second is not None and first.same(second)

@@ -13,6 +13,7 @@ from lossml.card.optimum import optimum
 from lossml.card.safety import safety
 from lossml.card.scale import scale
 from lossml.card.subject import read_subject
+from lossml.errors import UsageError
 from lossml.program import parse
 from lossml.zoo import program_of
 
@@ -90,7 +91,6 @@ def said(name, numbers=(10, 1000)):
         ("mae", ["stalls", "gives up what is certainly wrong"]),
         ("baikal", ["explode", "In float32 it fails from logits of 30"]),
         ("sum_C(y*logp)", ["pushes the true class down"]),
-        ("sum_C(y)", ["no gradient where all logits are equal"]),
         ("-30*sum_C(y*logp)", ["diverges", "30 at 10 and 1,000 classes"]),
     ],
 )
@@ -99,6 +99,14 @@ def test_what_will_fail_in_training_is_said(name, words):
     warnings, _ = said(name)
     for word in words:
         assert word in warnings
+
+
+def test_a_loss_without_gradient_starts_nothing():
+    """It is warned of, and it has no optimum."""
+    subject = read_subject("sum_C(y)")
+    assert "no gradient where all logits are equal (10 classes)" in advice([scale(subject, 10)], [], ())[0].text
+    with pytest.raises(UsageError, match="same value for all answers"):
+        optimum(subject, 10)
 
 
 def test_cross_entropy_has_no_warning():
