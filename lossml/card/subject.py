@@ -121,6 +121,7 @@ def torch_subject(loss: object, name: str, classes: int) -> Subject:
         scores = logits.float() if single and logits.dtype == torch.float64 else logits
         return _batched(judged(scores.dtype), scores.squeeze(-1), target.squeeze(-1), name)
 
+    _check_repeats(value, classes, name)
     coupled, invariant = _coupling(value, classes, pixels=False), _invariant(value, classes)
     return Subject(name, None, value, target_of(loss, name), coupled, invariant, "softmax", single)
 
@@ -155,6 +156,14 @@ def _trial(classes: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(5)
     logits = torch.randn(4, classes, generator=generator, dtype=torch.float64)
     return logits, torch.tensor([0, 1, 1, 0])
+
+
+def _check_repeats(value: Value, classes: int, name: str) -> None:
+    """Refuse a loss that is not the same twice: nothing that is said of it would hold."""
+    logits, labels = _trial(classes)
+    scenes = logits.view(4, 1, -1, 1), labels.view(4, 1, 1)
+    if not torch.allclose(value(*scenes), value(*scenes), equal_nan=True):
+        raise UsageError(f"{name} gives another value on the same input; remove what is random in it")
 
 
 def _takes_double(loss: Callable[..., object], classes: int) -> bool:

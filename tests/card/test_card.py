@@ -1,6 +1,7 @@
 """The card as a whole: of programs, of a user's own PyTorch losses, of losses that read more than a sample."""
 
 import dataclasses
+import time
 
 import pytest
 import torch
@@ -25,6 +26,13 @@ def test_a_card_is_an_immutable_value(ngl):
         ngl.name = "ce"
     again = lossml.inspect("ngl")
     assert dataclasses.replace(again, formula=None) == dataclasses.replace(ngl, formula=None)
+
+
+def test_a_card_takes_a_moment():
+    """Under three seconds of processor time after import, of which sympy's own process is no part."""
+    began = time.process_time()
+    lossml.inspect("ngl(alpha=2.5)")
+    assert time.process_time() - began < 3.0
 
 
 def test_every_claim_names_its_method(ngl):
@@ -99,7 +107,10 @@ def test_a_loss_of_few_classes_is_described_at_them(own):
     assert card.symmetric.verdict == "unknown"  # its mean divides by the weights of the batch, which thus share it
 
 
-@pytest.mark.parametrize(("name", "words"), [("detached", "returns a float"), ("nothere", "has no 'nothere'")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("detached", "returns a float"), ("noisy", "remove what is random"), ("nothere", "has no 'nothere'")],
+)
 def test_what_is_no_loss_gets_a_sentence(own, name, words):
     """As everywhere: what was given, and what to do."""
     with pytest.raises(UsageError, match=words):
