@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lossml.card.claim import Method
 from lossml.card.minimise import zoomed
-from lossml.card.scene import answer, hard
+from lossml.card.scene import answer, flat, hard
 from lossml.card.subject import Subject
 from lossml.errors import UsageError
 
@@ -60,7 +60,7 @@ def optimum(subject: Subject, classes: int) -> Optimum:
 
     grid = _grid(subject, classes)
     values = function(grid.unsqueeze(0))[0].nan_to_num(nan=torch.inf)
-    if bool((values == values[0]).all()):
+    if flat(values):
         raise UsageError(f"{subject.name[:80]} has the same value for all answers, and so no optimum")
     best, least = zoomed(function, grid[values.argmin()].unsqueeze(0), 1 if classes == 2 and subject.invariant else 2)
     logits = family(best, classes, invariant=subject.invariant)[0]

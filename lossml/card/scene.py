@@ -12,7 +12,14 @@ from lossml.card.subject import Subject
 from lossml.program import Axes
 
 UNITS = 64  # least pixels of an image in which every class is met
+ROUNDING = 1e-13  # of a sum over the classes, relative to its terms
 SHARED = 50  # pixels of an image that gets one answer: a tenth is a whole number of them
+
+
+def flat(values: Tensor) -> bool:
+    """Say whether values differ by rounding alone."""
+    known = values[values.isfinite()].double()
+    return len(known) > 0 and float(known.max() - known.min()) <= ROUNDING * (1.0 + float(known.abs().max()))
 
 
 def hard(subject: Subject, logits: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lossml.card.claim import Claim, Method, number, numbers
 from lossml.card.range import interval_of
-from lossml.card.scene import UNITS, by_label, hard, label_slopes, together
+from lossml.card.scene import UNITS, by_label, flat, hard, label_slopes, together
 from lossml.card.subject import Subject
 
 SPREADS = (0.3, 1.0, 3.0, 8.0)  # of logits, from an undecided answer to a certain one
@@ -86,7 +86,7 @@ def convex(subject: Subject, is_bounded: Claim, classes: int) -> Claim:
     if float(share) > 10 * subject.noise and float(above[worst]) > 10 * subject.noise * float(middle[worst].abs()):
         values = f"{float(middle[worst]):.6g} is above {float((first + second)[worst] / 2):.6g}"
         return Claim("no", f"{_between(subject, one[worst], other[worst])} {values}, the mean of the ends", method)
-    if is_bounded.verdict == "yes" and float(first.max() - first.min()) > 0:
+    if is_bounded.verdict == "yes" and not flat(first):
         theorem = "a convex function that is bounded is constant, and this one is not"
         kind = "exact" if is_bounded.method.kind == "interval" else "sampled"
         return Claim("no", theorem, Method(kind, "from its bounds", is_bounded.method.points))
