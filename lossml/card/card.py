@@ -135,7 +135,7 @@ class _Maker:
             return None
 
     def claim(self, what: str, part: Callable[[], Claim]) -> Claim:
-        return self.tried(what, part) or Claim("unknown", self.left_out[-1], Method("sampled", "", 0))
+        return self.tried(what, part) or Claim("unknown", self.left_out[-1], Method("sampled", "of logits"))
 
     def card(self) -> Card:
         subject, classes = self.subject, self.classes
@@ -146,7 +146,7 @@ class _Maker:
         factor = self.factor(classes)
         bounds = self.claim("bounded", lambda: bounded(subject, classes))
         bests = self.tried(f"{SIMPLEX} classes", lambda: best_answers(subject))
-        unknown = Claim("unknown", f"it does not take {SIMPLEX} classes", Method("sampled", "", 0))
+        unknown = Claim("unknown", "" if bests else self.left_out[-1], Method("sampled", "of the simplex"))
         return Card(
             name=subject.name,
             classes=classes,

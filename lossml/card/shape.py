@@ -79,6 +79,8 @@ def convex(subject: Subject, is_bounded: Claim, classes: int) -> Claim:
     one, other = _segments(subject, classes)
     labels = torch.zeros(one.shape[:2], dtype=torch.long) if not subject.coupled else _mixed(one)
     first, second, middle = (together(subject, z, labels).detach().double() for z in (one, other, (one + other) / 2))
+    if flat(torch.cat([first, second, middle])):
+        return Claim("yes", "its value is the same for all answers", Method("sampled", "of logits", 3 * len(one)))
     above = middle - (first + second) / 2
     size = (first - second).abs() + subject.noise * (first.abs() + second.abs() + middle.abs()) + 1e-300
     share, worst = (above / size).nan_to_num(nan=-1.0).max(0)
@@ -86,7 +88,7 @@ def convex(subject: Subject, is_bounded: Claim, classes: int) -> Claim:
     if float(share) > 10 * subject.noise and float(above[worst]) > 10 * subject.noise * float(middle[worst].abs()):
         values = f"{float(middle[worst]):.6g} is above {float((first + second)[worst] / 2):.6g}"
         return Claim("no", f"{_between(subject, one[worst], other[worst])} {values}, the mean of the ends", method)
-    if is_bounded.verdict == "yes" and not flat(first):
+    if is_bounded.verdict == "yes":
         theorem = "a convex function that is bounded is constant, and this one is not"
         kind = "exact" if is_bounded.method.kind == "interval" else "sampled"
         return Claim("no", theorem, Method(kind, "from its bounds", is_bounded.method.points))

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from lossml.card.minimise import zoomed
-from lossml.card.scene import answer, logits_of, risk, risk_slopes
+from lossml.card.scene import answer, flat, logits_of, risk, risk_slopes
 from lossml.card.subject import Subject
+from lossml.errors import UsageError
 
 CLASSES = 3
 TENTHS = 10
@@ -70,11 +71,13 @@ def best_answers(subject: Subject) -> tuple[Best, ...]:
     """Find the best answer, right or wrong, to each of the label shares.
 
     Raises:
-        UsageError: from a PyTorch loss that does not take three classes.
+        UsageError: from a PyTorch loss that does not take three classes, and for one that is the same everywhere.
     """
     shares = label_shares(ordered=subject.program is not None)  # a program treats all classes alike
     grid = answers(subject)
     values = risk(subject, grid.unsqueeze(0), shares).detach().double().nan_to_num(nan=torch.inf)
+    if flat(values):
+        raise UsageError(f"{subject.name[:80]} has the same expected value for all answers, and so no best one")
     spread = _spread(values)
     best, least = _refined(subject, shares, grid[values.argmin(1)])
     top = shares.argmax(1)
