@@ -18,7 +18,7 @@ SHARED = 50  # pixels of an image that gets one answer: a tenth is a whole numbe
 
 def flat(values: Tensor) -> bool:
     """Say whether values differ by rounding alone."""
-    known = values[values.isfinite()].double()
+    known = values.detach()[values.isfinite()].double()
     return len(known) > 0 and float(known.max() - known.min()) <= ROUNDING * (1.0 + float(known.abs().max()))
 
 

@@ -117,7 +117,11 @@ def _in_single(loss: Callable[..., object], probe: Probe, name: str) -> tuple[Te
 
 def in_precision(loss: Callable[..., object], dtype: torch.dtype) -> Callable[..., object]:
     """Copy a module to a precision, ready to be judged; a function stays as it is."""
-    return copy.deepcopy(loss).to(dtype).eval() if isinstance(loss, nn.Module) else loss
+    return (
+        copy.deepcopy(loss).to(dtype).eval().requires_grad_(requires_grad=False)
+        if isinstance(loss, nn.Module)
+        else loss
+    )
 
 
 def _differentiated(loss: Callable[..., object], probe: Probe, dtype: torch.dtype, name: str) -> Tensor:
