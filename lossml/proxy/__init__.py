@@ -1,13 +1,14 @@
 """Proxy training: data, small networks, and the trainer of many networks at once. Losses are callables here."""
 
-from lossml.proxy.data import DataStatus, datasets_status
+from lossml.proxy.data import DataStatus
 from lossml.proxy.metrics import Score
-from lossml.proxy.task import Split, Task
-from lossml.proxy.tasks import TaskSpec, load_task, task_names
+from lossml.proxy.task import IGNORED, Split, Task
+from lossml.proxy.tasks import TaskSpec, datasets_status, load_task, task_names
 from lossml.proxy.train import Outcome, Run, Weights
 from lossml.proxy.trainer import Facts, Trainer
 
 __all__ = [
+    "IGNORED",
     "DataStatus",
     "Facts",
     "Outcome",

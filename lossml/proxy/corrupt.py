@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from lossml.errors import UsageError
 from lossml.proxy.task import Split, Task
 
 
@@ -31,7 +32,13 @@ def long_tail(split: Split, classes: int, ratio: float, generator: torch.Generat
 
 
 def corrupted(task: Task, label_noise: float, tail: float, seed: int) -> Task:
-    """Return the task with a long-tailed and then noisy training split."""
+    """Return the task with a long-tailed and then noisy training split.
+
+    Raises:
+        UsageError: for masks, whose pixels are no samples to flip or thin out.
+    """
+    if task.pixels > 1 and (label_noise > 0.0 or tail > 1.0):
+        raise UsageError(f"{task.name} has a mask for each image; label noise and long tails need one class for each")
     generator = torch.Generator().manual_seed(seed)
     train = task.train
     if tail > 1.0:

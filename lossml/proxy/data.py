@@ -65,7 +65,7 @@ def root_of(data_root: str | None) -> tuple[Path, bool]:
     return (Path(given).expanduser(), False) if given else (CACHE, True)
 
 
-def datasets_status(data_root: str | None = None) -> list[DataStatus]:
+def status(data_root: str | None = None) -> list[DataStatus]:
     """Say for each data set whether it is there, where, and how to get it."""
     root, may_download = root_of(data_root)
     rows = [DataStatus("digits", present=True, place="inside scikit-learn", how="")]

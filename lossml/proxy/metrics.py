@@ -1,4 +1,4 @@
-"""How good a network's answers are: accuracy, balanced accuracy, likelihood, calibration."""
+"""How good a network's answers are: accuracy, overlap, likelihood, calibration, of samples or of their pixels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from lossml.proxy.task import IGNORED
+
 BINS = 15
 
 
@@ -16,11 +18,14 @@ BINS = 15
 class Score:
     """The quality of one network on one split. Each metric is the mean of the samples' parts in it.
 
+    Of masks all metrics are taken over the pixels that count, of all images together.
+
     Attributes:
         accuracy: share of right answers.
         balanced_accuracy: mean over the classes present of the share of right answers.
         nll: mean negative log-likelihood, in nats.
         ece: expected calibration error of the top class, 15 equal bins (Guo et al. 2017).
+        miou: mean over the classes that are present or answered of intersection over union, from the confusion matrix.
         parts: each sample's part in each metric (N,), by name; empty where it was not asked for.
     """
 
@@ -28,7 +33,27 @@ class Score:
     balanced_accuracy: float
     nll: float
     ece: float
+    miou: float
     parts: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answers:
+    """What was answered, pixel by pixel: right classes, answers, their confidence and likelihood, (M,) each."""
+
+    targets: Tensor
+    answer: Tensor
+    confidence: Tensor
+    nll: Tensor
+    classes: int
+
+    @property
+    def right(self) -> Tensor:
+        return self.answer == self.targets
+
+    @property
+    def gap(self) -> Tensor:
+        return _calibration(self.confidence, self.right)
 
 
 def expected_calibration_error(confidence: Tensor, right: Tensor) -> float:
@@ -51,15 +76,67 @@ def _balanced(right: Tensor, targets: Tensor, classes: int) -> Tensor:
 
 
 def score(logits: Tensor, targets: Tensor, *, per_sample: bool = False) -> Score:
-    """Score logits (N, C) against classes (N,)."""
+    """Score logits (N, C) against classes (N,), or logits (N, C, H, W) against masks (N, H, W)."""
     logits, targets = logits.float().cpu(), targets.cpu()
-    confidence, answer = logits.softmax(1).max(1)
-    right = answer == targets
-    parts = {
-        "accuracy": right.double(),
-        "balanced_accuracy": _balanced(right, targets, logits.shape[1]),
-        "nll": functional.cross_entropy(logits.double(), targets, reduction="none"),
-        "ece": _calibration(confidence, right),
-    }
+    counts = targets != IGNORED
+    found = _answers(logits.movedim(1, -1)[counts], targets[counts])
+    image = torch.arange(len(targets)).view(-1, *[1] * (targets.dim() - 1)).expand_as(targets)[counts]
+    parts = {"miou": _overlaps(found, image, len(targets))}
+    parts |= _of_samples(found) if targets.dim() == 1 else _of_images(found, image, len(targets))
     kept = {name: part.float().numpy() for name, part in parts.items()} if per_sample else {}
     return Score(**{name: float(part.mean()) for name, part in parts.items()}, parts=kept)
+
+
+def _answers(logits: Tensor, targets: Tensor) -> _Answers:
+    """Read logits (M, C) of what counts."""
+    confidence, answer = logits.softmax(1).max(1)
+    nll = functional.cross_entropy(logits.double(), targets, reduction="none")
+    return _Answers(targets, answer, confidence, nll, logits.shape[1])
+
+
+def _of_samples(found: _Answers) -> dict[str, Tensor]:
+    return {
+        "accuracy": found.right.double(),
+        "balanced_accuracy": _balanced(found.right, found.targets, found.classes),
+        "nll": found.nll,
+        "ece": found.gap,
+    }
+
+
+def _of_images(found: _Answers, image: Tensor, images: int) -> dict[str, Tensor]:
+    """Give each image its part in ratios of sums over pixels."""
+    pixels = _summed(torch.ones(len(image)), image, images)
+    means = {"accuracy": found.right, "nll": found.nll, "ece": found.gap}
+    by_class = image * found.classes + found.targets
+    there = _summed(torch.ones(len(image)), by_class, images * found.classes)
+    right = _summed(found.right, by_class, images * found.classes)
+    return {
+        **{name: _ratio(_summed(each, image, images).view(-1, 1), pixels.view(-1, 1)) for name, each in means.items()},
+        "balanced_accuracy": _ratio(right.view(images, -1), there.view(images, -1)),
+    }
+
+
+def _overlaps(found: _Answers, image: Tensor, images: int) -> Tensor:
+    """Give each sample its part in the mean intersection over union."""
+    size = images * found.classes
+    true, said = image * found.classes + found.targets, image * found.classes + found.answer
+    both = _summed(found.right, true, size)
+    either = _summed(torch.ones(len(true)), true, size) + _summed(torch.ones(len(said)), said, size) - both
+    return _ratio(both.view(images, -1), either.view(images, -1))
+
+
+def _summed(values: Tensor, place: Tensor, size: int) -> Tensor:
+    """Sum values (M,) by place to (size,)."""
+    return torch.zeros(size, dtype=torch.float64).index_add(0, place, values.double())
+
+
+def _ratio(above: Tensor, below: Tensor) -> Tensor:
+    """Give each sample (N,) its part in the mean over R of sum(above)/sum(below), (N, R) each.
+
+    The metric is a ratio of sums, not a mean over samples. A part is the metric and the sample's influence on it
+    (the delta method): the parts' mean is the metric exactly, their spread gives its standard error.
+    """
+    total = below.sum(0)
+    above, below, total = above[:, total > 0], below[:, total > 0], total[total > 0]
+    value = above.sum(0) / total
+    return (value + len(above) * (above - value * below) / total).mean(1)

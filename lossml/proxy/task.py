@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from lossml.errors import DataError
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
+Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+IGNORED = -100
+"""Marks what does not count, in losses and metrics alike: a void pixel of a mask; torch's own default."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,7 +19,7 @@ class Split:
 
     Attributes:
         inputs: (N, ...), what the network takes; images may be uint8.
-        targets: class numbers (N,), int64.
+        targets: class numbers (N,), or masks (N, H, W) in which IGNORED marks what does not count; int64.
     """
 
     inputs: Tensor
@@ -27,10 +29,15 @@ class Split:
         """Number of samples."""
         return len(self.targets)
 
+    @property
+    def counted(self) -> Tensor:
+        """Return the class numbers that count, (M,)."""
+        return self.targets[self.targets != IGNORED]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """A classification task for proxy training.
+    """A task for proxy training: classes of samples, or of their pixels where targets are masks.
 
     Attributes:
         name: for messages.
@@ -43,7 +50,7 @@ class Task:
         batch_size: samples a step.
         learning_rate: of AdamW at its peak; a run's own rate is a multiple of it.
         weight_decay: of AdamW.
-        augment: changes a batch of inputs (B, ...); draws from the generator alone.
+        augment: changes a batch of inputs (B, ...) and its targets; draws from the generator alone.
         group: how many networks train as one batched network; 1 for networks with batch
             normalisation, dropout or convolutions.
         bfloat16: train the network in bfloat16 under autocast.
@@ -79,7 +86,9 @@ class Task:
             raise DataError(
                 f"task {self.name!r}: its {name} split has {len(split.inputs)} inputs and {len(split)} targets"
             )
-        low, high = int(split.targets.min()), int(split.targets.max())
+        if not len(split.counted):
+            raise DataError(f"task {self.name!r}: every pixel of its {name} split is ignored")
+        low, high = int(split.counted.min()), int(split.counted.max())
         if low < 0 or high >= self.classes:
             raise DataError(
                 f"task {self.name!r}: its {name} split holds class {high if low >= 0 else low}; "
@@ -87,7 +96,12 @@ class Task:
             )
 
     @property
+    def pixels(self) -> int:
+        """Number of pixels of a mask; 1 where a sample has one class."""
+        return self.train.targets[0].numel()
+
+    @property
     def prior(self) -> tuple[float, ...]:
-        """Share of each class in the training split; a class that is not there counts as one sample."""
-        counts = torch.bincount(self.train.targets, minlength=self.classes).clamp_min(1).double()
+        """Share of each class in the training split; a class that is not there counts as one sample or pixel."""
+        counts = torch.bincount(self.train.counted, minlength=self.classes).clamp_min(1).double()
         return tuple((counts / counts.sum()).tolist())

@@ -9,15 +9,17 @@ from pathlib import Path
 import torch
 
 from lossml.errors import DataError, LossMLError, UsageError
-from lossml.proxy import data
+from lossml.proxy import data, masks
 from lossml.proxy.corrupt import corrupted
-from lossml.proxy.networks import MLP, StridedConv, flip_and_shift
+from lossml.proxy.networks import MLP, EncoderDecoder, StridedConv, flip_and_shift
 from lossml.proxy.task import Split, Task
 from lossml.resources import imported
 
 FOLDER = "image-folder:"
+MASKS = "segmentation-folder:"
 TRAIN, VALIDATION = 10_000, 5_000  # images of a large data set that a proxy uses
 IMAGE_STEPS = 640
+MASK_STEPS = 480
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class TaskSpec:
     """A task by name, as plain data.
 
     Attributes:
-        name: one of `task_names()`, "image-folder:PATH", or "module:attribute" for a Task of one's own.
+        name: one of `task_names()`, "image-folder:PATH", "segmentation-folder:PATH", or "module:attribute" for a Task
+            of one's own.
         data_root: folder of the data sets; None for LOSSML_DATA or a cache.
         label_noise: share of training labels replaced by another class, in [0, 1).
         long_tail: how many times more samples the first class has than the last, at least 1.
@@ -41,17 +44,23 @@ class TaskSpec:
 
 def task_names() -> list[str]:
     """Return the names of the built-in tasks."""
-    return ["digits", *data.SOURCES]
+    return ["digits", *data.SOURCES, *masks.SOURCES]
+
+
+def datasets_status(data_root: str | None = None) -> list[data.DataStatus]:
+    """Say for each data set whether it is there, where, and how to get it."""
+    return [*data.status(data_root), *masks.status(data_root)]
 
 
 def check_name(name: str) -> None:
     """Refuse a task name that cannot be one; a UsageError says what there is."""
-    if name in task_names() or name.startswith(FOLDER) or ":" in name:
+    if name in task_names() or ":" in name:
         return
     near = get_close_matches(name, task_names(), 1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(task_names())}."
     raise UsageError(
-        f"unknown data set {name!r}; {hint} Others are given as image-folder:PATH, your own task as module:attribute"
+        f"unknown data set {name!r}; {hint} Others are given as image-folder:PATH or "
+        "segmentation-folder:PATH, your own task as module:attribute"
     )
 
 
@@ -71,8 +80,12 @@ def _load(spec: TaskSpec) -> Task:
         return _digits()
     if spec.name in data.SOURCES:
         return _images(spec.name, spec.data_root)
+    if spec.name in masks.SOURCES:
+        return _segmentation(spec.name, masks.read(spec.name, spec.data_root), masks.SOURCES[spec.name].classes)
     if spec.name.startswith(FOLDER):
         return _folder(spec.name.removeprefix(FOLDER))
+    if spec.name.startswith(MASKS):
+        return _segmentation(spec.name, *masks.read_folder(spec.name.removeprefix(MASKS)))
     return _own(spec.name)
 
 
@@ -109,6 +122,21 @@ def _convolutional(name: str, classes: int, splits: tuple[Split, Split, Split]) 
         learning_rate=4e-3,
         weight_decay=0.05,
         augment=flip_and_shift if name != "fashion-mnist" else None,
+        bfloat16=_has_fast_bfloat16(),
+    )
+
+
+def _segmentation(name: str, splits: masks.Splits, classes: int) -> Task:
+    return Task(
+        name,
+        classes,
+        *splits,
+        network=partial(EncoderDecoder, splits[0].inputs.shape[1], classes),
+        steps=MASK_STEPS,
+        batch_size=min(8, len(splits[0])),
+        learning_rate=4e-3,
+        weight_decay=0.05,
+        augment=flip_and_shift,
         bfloat16=_has_fast_bfloat16(),
     )
 

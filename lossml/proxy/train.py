@@ -21,6 +21,7 @@ from lossml.proxy.task import Split, Task
 
 SIXTEENTHS = 16  # fidelity is counted in these
 EVALUATED = 2_000  # samples in one evaluation call
+PIXELS = 200_000  # pixels of masks in one
 
 Stack = Callable[[Sequence[Any]], nn.Module]
 
@@ -100,7 +101,7 @@ class Batched:
         }
 
     def logits(self, flat: Tensor, buffers: dict[str, Tensor], inputs: Tensor, *, training: bool) -> Tensor:
-        """Compute logits (K, B, C) of parameters (K, P) on inputs (K, B, ...)."""
+        """Compute logits (K, B, C, *) of parameters (K, P) on inputs (K, B, ...)."""
         self.network.train(training)
         parameters = self.unpack(flat)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.task.bfloat16):
@@ -125,12 +126,14 @@ def _indices(task: Task, seed: int, step: int) -> Tensor:
 
 
 def _batch(task: Task, runs: Sequence[Run], step: int) -> tuple[Tensor, Tensor]:
-    """Collect each run's inputs (K, B, ...) and targets (K, B)."""
+    """Collect each run's inputs (K, B, ...) and targets (K, B) or masks (K, B, H, W)."""
     index = torch.stack([_indices(task, run.seed, step) for run in runs]).to(task.train.targets.device)
-    inputs = task.train.inputs[index]
-    if task.augment is not None:
-        inputs = torch.stack([task.augment(x, _mixed(run.seed, step, 1)) for x, run in zip(inputs, runs, strict=True)])
-    return inputs, task.train.targets[index]
+    inputs, targets = task.train.inputs[index], task.train.targets[index]
+    if task.augment is None:
+        return inputs, targets
+    rows = zip(inputs, targets, runs, strict=True)
+    changed = [task.augment(x, y, _mixed(run.seed, step, 1)) for x, y, run in rows]
+    return torch.stack([x for x, _ in changed]), torch.stack([y for _, y in changed])
 
 
 class AdamW:
@@ -170,7 +173,7 @@ def advance(
 
     Args:
         task: the task, its data on the device to train on.
-        stack: makes one batched loss (K, B, C), (K, B) -> (K,) of K losses.
+        stack: makes one batched loss (K, B, C, *), (K, B, *) -> (K,) of K losses.
         runs: K >= 1 runs.
         states: where each stands; None for fresh ones, which start at 0.
         start: fidelity done, in sixteenths of the task's steps.
@@ -227,9 +230,10 @@ def _outcomes(task: Task, batched: Batched, optimizer: AdamW, buffers: dict[str,
 def _scores(
     batched: Batched, flat: Tensor, buffers: dict[str, Tensor], split: Split, *, per_sample: bool
 ) -> list[Score]:
+    size = max(1, min(EVALUATED, PIXELS // split.targets[0].numel()))
     parts = [
         batched.logits(flat, buffers, x.expand(len(flat), *x.shape), training=False).cpu()
-        for x in split.inputs.split(EVALUATED)
+        for x in split.inputs.split(size)
     ]
     return [score(logits, split.targets, per_sample=per_sample) for logits in torch.cat(parts, dim=1)]
 

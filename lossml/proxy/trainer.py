@@ -30,6 +30,7 @@ class Facts:
         group: networks trained as one batch.
         sizes: samples in the training, validation and held-out split.
         parameters: weights of the network.
+        pixels: of a mask; 1 where a sample has one class.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Facts:
     group: int
     sizes: tuple[int, int, int]
     parameters: int
+    pixels: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +80,7 @@ def _on(task: Task, device: str) -> Task:
 def _facts(task: Task) -> Facts:
     sizes = (len(task.train), len(task.validation), len(task.heldout))
     weights = sum(parameter.numel() for parameter in task.network().parameters())
-    return Facts(task.name, task.classes, task.prior, task.steps, task.group, sizes, weights)
+    return Facts(task.name, task.classes, task.prior, task.steps, task.group, sizes, weights, task.pixels)
 
 
 def _handler(setup: _Setup) -> Handler:

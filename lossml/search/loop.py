@@ -25,7 +25,7 @@ SEARCH_SEED, MOST_TRIALS = 10**12, 10**6  # far from a confirmation's seeds, so 
 
 def metrics_of(score: Score) -> Metrics:
     """Keep a score's numbers."""
-    return Metrics(score.accuracy, score.balanced_accuracy, score.nll, score.ece)
+    return Metrics(score.accuracy, score.balanced_accuracy, score.nll, score.ece, score.miou)
 
 
 def measured(outcome: Outcome) -> Measured:

@@ -10,10 +10,10 @@ from functools import lru_cache
 
 from lossml.errors import RecipeError
 
-GAINS = ("accuracy", "balanced_accuracy")
+GAINS = ("accuracy", "balanced_accuracy", "miou")
 COSTS = ("nll", "ece")
 METRICS = (*GAINS, *COSTS)
-SHARES = frozenset({"accuracy", "balanced_accuracy", "ece"})
+SHARES = frozenset({"accuracy", "balanced_accuracy", "miou", "ece"})
 LONGEST = 200
 RULE = (
     f"must be {', '.join(METRICS)}, or a sum that is to grow such as 'balanced_accuracy - 0.5*ece': each metric once, "
