@@ -3,6 +3,7 @@
 from lossml.backend.codegen import torch_source
 from lossml.backend.crowd import Crowd
 from lossml.backend.fingerprint import Fingerprint, fingerprints
+from lossml.backend.foreign import ForeignLoss, foreign_scale
 from lossml.backend.module import ProgramLoss
 from lossml.backend.probe import Probe, gradient_scale, logit_gradients, make_probe
 from lossml.backend.screen import Rejection, Screened, descend, screen, sieve
@@ -11,6 +12,7 @@ from lossml.backend.stack import StackedLoss, stack
 __all__ = [
     "Crowd",
     "Fingerprint",
+    "ForeignLoss",
     "Probe",
     "ProgramLoss",
     "Rejection",
@@ -18,6 +20,7 @@ __all__ = [
     "StackedLoss",
     "descend",
     "fingerprints",
+    "foreign_scale",
     "gradient_scale",
     "logit_gradients",
     "make_probe",

@@ -25,9 +25,9 @@ class Crowd:
     members: Tensor
 
     @classmethod
-    def of(cls, programs: Sequence[Node], classes: int) -> "Crowd":
-        """Gather losses of a task's number of classes."""
-        probe = make_probe(classes)
+    def of(cls, programs: Sequence[Node], classes: int, pixels: int = 1) -> "Crowd":
+        """Gather losses of a task's number of classes and pixels."""
+        probe = make_probe(classes, pixels)
         return cls(probe, directions(programs, probe))
 
     def places(self, programs: Sequence[Node]) -> Tensor:

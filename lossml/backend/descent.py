@@ -22,6 +22,7 @@ from lossml.program import Node
 
 FEATURES = 8  # at ten classes; more classes need more room
 SPREAD = 1.2  # of a cluster, where the centres have spread 1
+PIXELS = 8  # of a sample at most: more make the same classifier slower to descend
 BATCHES = 8  # each met about a dozen times
 STEPS = 100
 LEARNING_RATE = 0.02
@@ -103,14 +104,16 @@ def learned(programs: Sequence[Node], classes: int, pixels: int = 1) -> Tensor:
     Args:
         programs: K programs.
         classes: of the task.
-        pixels: a sample has.
+        pixels: a sample has; up to PIXELS are descended on.
 
     Returns:
         Shares (K,): 0 at chance, 1 as accurate as cross-entropy; below 0 where the weights do not
         stay finite in float32.
     """
-    data = make_clusters(classes, pixels)
+    data = make_clusters(classes, min(pixels, PIXELS))
     size = max(1, CHUNK // (data.target[0].numel() * classes))
     parts = [_accuracy(_descend(programs[k : k + size], data), data) for k in range(0, len(programs), size)]
     chance = 1.0 / classes
-    return (torch.cat([torch.zeros(0, dtype=torch.double), *parts]) - chance) / (_reference(classes, pixels) - chance)
+    return (torch.cat([torch.zeros(0, dtype=torch.double), *parts]) - chance) / (
+        _reference(classes, min(pixels, PIXELS)) - chance
+    )

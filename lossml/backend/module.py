@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lossml.backend import runtime
 from lossml.backend.interpret import Inputs, Reduction, evaluate, reduce
-from lossml.backend.weighting import weights_of
+from lossml.backend.weighting import IGNORED, weights_of
 from lossml.errors import UsageError
 from lossml.program import Axes, Node, operations, parse, show
 
@@ -46,7 +46,7 @@ class ProgramLoss(nn.Module):
         *,
         reduction: Reduction = "mean",
         weight: Tensor | None = None,
-        ignore_index: int | None = -100,
+        ignore_index: int | None = IGNORED,
         prior: Tensor | None = None,
         scale: float = 1.0,
     ) -> None:

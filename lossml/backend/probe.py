@@ -14,6 +14,8 @@ from lossml.backend.weighting import weights_of
 from lossml.program import Node, operations, parse
 
 CHUNK = 2_000_000  # logits evaluated at once: bounds memory, not results
+IMAGES, PIXELS = 16, 64  # of a probe with a pixel axis
+VOID = 0.4  # share of void pixels in its last image
 SPREADS = (0.1, 1.0, 2.0, 4.0)  # from a fresh network to a confident one
 MOMENTS = (0.0, 0.3, 0.7, 1.0)  # training progress at which programs that read t are looked at
 CROSS_ENTROPY = parse("-sum_C(y*logp)")
@@ -27,33 +29,60 @@ class Probe:
         logits: (B, C, N), float64.
         target: class numbers (B, N).
         prior: class shares (C,), not uniform, so that a program that reads pi shows it.
+        mask: 1 where a pixel counts and 0 where it is void, (B, 1, N); None where all count.
     """
 
     logits: Tensor
     target: Tensor
     prior: Tensor
+    mask: Tensor | None = None
 
     @property
     def classes(self) -> int:
         """Number of classes."""
         return self.logits.shape[1]
 
+    @property
+    def pixels(self) -> int:
+        """Number of pixels of a sample."""
+        return self.logits.shape[2]
 
-def samples_for(classes: int) -> int:
+
+def samples_for(classes: int, pixels: int = 1) -> int:
     """Choose how many probe samples to take: every class and every spread is met, memory is bounded."""
-    return max(16, min(64, 4096 // classes))
+    return IMAGES if pixels > 1 else max(16, min(64, 4096 // classes))
+
+
+def make_probe(classes: int, pixels: int = 1, spreads: tuple[float, ...] = SPREADS) -> Probe:
+    """Make the probe for a number of classes; the same everywhere, for ever.
+
+    Args:
+        classes: number of classes.
+        pixels: of a sample. More than one makes images with void pixels, so that what adds up over the pixels, the
+            images or the batch, and what averages, are told apart; more than PIXELS would show nothing new.
+        spreads: of the logits, one a sample in turn.
+    """
+    return _made(classes, min(pixels, PIXELS), spreads)
 
 
 @lru_cache(maxsize=32)
-def make_probe(classes: int, pixels: int = 1, spreads: tuple[float, ...] = SPREADS) -> Probe:
-    """Make the probe for a number of classes; the same everywhere, for ever."""
+def _made(classes: int, pixels: int, spreads: tuple[float, ...]) -> Probe:
     generator = torch.Generator().manual_seed(20240419)
-    count = samples_for(classes)
+    count = samples_for(classes, pixels)
     spread = torch.tensor(spreads, dtype=torch.float64).repeat(count // len(spreads) + 1)[:count]
     logits = torch.randn(count, classes, pixels, generator=generator, dtype=torch.float64) * spread.view(-1, 1, 1)
     target = torch.randint(0, classes, (count, pixels), generator=generator)
     prior = torch.arange(1, classes + 1, dtype=torch.float64)
-    return Probe(logits, target, prior / prior.sum())
+    prior /= prior.sum()
+    if pixels == 1:
+        return Probe(logits, target, prior)
+    return Probe(logits, target, prior, _voids(count, pixels, generator))
+
+
+def _voids(count: int, pixels: int, generator: torch.Generator) -> Tensor:
+    """Leave pixels out, more in some images than in others."""
+    share = torch.linspace(0.0, VOID, count, dtype=torch.float64).view(-1, 1, 1)
+    return (torch.rand(count, 1, pixels, generator=generator, dtype=torch.float64) >= share).double()
 
 
 def logit_gradients(programs: Sequence[Node], logits: Tensor, probe: Probe) -> Tensor:
@@ -110,7 +139,8 @@ def schedule_gradients(plan: Schedule, logits: Tensor, probe: Probe, progress: f
     """Take the gradients of K programs laid out before, at one moment of training; see `logit_gradients`."""
     leaf = logits.expand(plan.count, *logits.shape[-3:]).clone().requires_grad_()
     y, _ = runtime.one_hot(probe.target.expand(plan.count, *probe.target.shape), leaf, None)
-    losses = run(plan, Inputs(leaf, y, weights_of(y, None, None), probe.prior, progress))
+    mask = None if probe.mask is None else probe.mask.expand(plan.count, *probe.mask.shape)
+    losses = run(plan, Inputs(leaf, y, weights_of(y, mask, None), probe.prior, progress))
     if not losses.requires_grad:
         return torch.zeros_like(leaf)
     (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True, materialize_grads=True)
@@ -132,10 +162,10 @@ def gradient_scale(
     Args:
         programs: K programs.
         classes: C.
-        pixels: a sample has.
+        pixels: a sample has; the probe has as many, since a sum over them grows with their number.
         prior: class shares (C,); None for the probe's own.
     """
-    probe = make_probe(classes, pixels, (0.1,))
+    probe = _made(classes, max(1, min(pixels, CHUNK // (IMAGES * classes))), (0.1,))
     if prior is not None:
         probe = replace(probe, prior=torch.tensor(prior, dtype=torch.float64))
     gradients = logit_gradients([CROSS_ENTROPY, *programs], probe.logits, probe)

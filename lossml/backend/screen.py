@@ -51,6 +51,8 @@ def sign_share(gradients: Tensor, probe: Probe) -> Tensor:
     Only wrong samples count: an under-confident loss rightly pulls a confident right answer down.
     """
     wrong = probe.logits.argmax(1) != probe.target
+    if probe.mask is not None:
+        wrong &= probe.mask.squeeze(1) > 0
     index = probe.target.expand(len(gradients), *probe.target.shape).unsqueeze(2)
     up = (gradients.gather(2, index) < 0).squeeze(2)
     return up[:, wrong].double().mean(1)
@@ -70,7 +72,7 @@ def sieve(programs: Sequence[Node], probe: Probe, known: Container[str] = ()) ->
     gradients = logit_gradients(programs, probe.logits, probe)
     prints = fingerprints_of(gradients)
     reasons = _duplicates([_gradient_fault(g, f) for g, f in zip(gradients, prints, strict=True)], prints, known)
-    fresh = make_probe(probe.classes, probe.logits.shape[-1], (0.1,))
+    fresh = make_probe(probe.classes, probe.pixels, (0.1,))
     at_start = logit_gradients(programs, fresh.logits, fresh)
     _reject(reasons, Rejection.SIGN, sign_share(at_start, fresh) < SIGN_SHARE)
     return [Screened(*row) for row in zip(programs, prints, reasons, directions_of(gradients), strict=True)]
@@ -79,7 +81,7 @@ def sieve(programs: Sequence[Node], probe: Probe, known: Container[str] = ()) ->
 def descend(screened: Sequence[Screened], probe: Probe) -> list[Screened]:
     """Put what passed the cheap screens through the dear one; what has a rejection keeps it."""
     alive = [k for k, one in enumerate(screened) if one.rejection is None]
-    shares = learned([screened[k].program for k in alive], probe.classes, probe.logits.shape[-1])
+    shares = learned([screened[k].program for k in alive], probe.classes, probe.pixels)
     found = list(screened)
     for k, share in zip(alive, shares.tolist(), strict=True):
         if share < LEARNED:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lossml.backend import runtime
 from lossml.backend.batch import Schedule, moved, run, schedule
+from lossml.backend.foreign import ForeignLoss, OneByOne
 from lossml.backend.interpret import Inputs
 from lossml.backend.module import ProgramLoss
 from lossml.backend.weighting import weights_of
@@ -80,6 +81,7 @@ def _equal(a: Tensor | None, b: Tensor | None) -> bool:
     return a is b or (a is not None and b is not None and torch.equal(a, b))
 
 
-def stack(losses: Sequence[ProgramLoss]) -> StackedLoss:
-    """Build the batched evaluation of K losses; see `StackedLoss`."""
-    return StackedLoss(losses)
+def stack(losses: Sequence[ProgramLoss | ForeignLoss]) -> StackedLoss | OneByOne:
+    """Build the batched evaluation of K losses; see `StackedLoss`. Losses that are no programs go one by one."""
+    programs = [loss for loss in losses if isinstance(loss, ProgramLoss)]
+    return StackedLoss(programs) if len(programs) == len(losses) else OneByOne(losses)

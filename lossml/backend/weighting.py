@@ -13,6 +13,9 @@ from torch import Tensor
 from lossml.backend import runtime
 from lossml.program.types import Axes
 
+IGNORED = -100
+"""Marks what does not count, in losses and metrics alike: a void pixel of a mask; torch's own default."""
+
 
 class Weight(Enum):
     """Which weight an aggregate uses."""

@@ -16,16 +16,17 @@ from lossml.search.compare import Comparison, compare
 from lossml.search.events import Listener, silent
 from lossml.search.records import as_json
 from lossml.search.trainings import Design, Store, contenders
+from lossml.zoo import Foreign
 
 PLAN, RESULT = "plan.json", "result.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A loss to compare: what people call it, and its program."""
+    """A loss to compare: what people call it, and its program, or a loss that is none."""
 
     label: str
-    program: Node
+    program: Node | Foreign
 
 
 def benchmark(
@@ -60,7 +61,7 @@ def benchmark(
     with Trainer(spec, backend.stack, device=device, workers=workers) as trainer:
         _write_plan(spec, entrants, design, folder)
         folders.provenance(folder, device=trainer.device, workers=trainer.workers)
-        losses = contenders([(e.label, e.program, -1) for e in entrants], trainer.facts.prior)
+        losses = contenders([(e.label, e.program, -1) for e in entrants], trainer.facts.prior, trainer.facts.pixels)
         comparison = compare(trainer, losses, design, Store(folder / folders.JOURNAL, design.objective), listener)
     folders.write_atomically(folder / RESULT, json.dumps(as_json(comparison), indent=2) + "\n")
     for name, text in tables(comparison).items():
@@ -69,7 +70,7 @@ def benchmark(
 
 
 def _write_plan(spec: TaskSpec, entrants: Sequence[Entrant], design: Design, folder: Path) -> None:
-    losses = {entrant.label: show(entrant.program) for entrant in entrants}
+    losses = {e.label: show(e.program) if isinstance(e.program, Node) else e.program.name for e in entrants}
     plan = json.dumps({"task": as_json(spec), "losses": losses, "design": as_json(design)}, indent=2) + "\n"
     path = folder / PLAN
     if path.exists() and path.read_text() != plan:

@@ -3,26 +3,29 @@
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lossml.cli.common import console, loss_named, print_json
+
+if TYPE_CHECKING:
+    from lossml.program import Node
+    from lossml.zoo import Foreign
 
 _COMMA = re.compile(r",(?![^(]*\))")  # not inside parentheses
 
 
 @click.command("benchmark")
 @click.argument("task")
-@click.option(
-    "--losses", default="ce,label-smoothing,focal,poly1,gce", show_default=True, help="The first is the reference."
-)
+@click.option("--losses", help="The first is the reference.  [the baselines of a search on TASK]")
 @click.option("--seeds", type=click.IntRange(2), default=5, show_default=True, help="Paired seeds.")
 @click.option("--learning-rates", default="0.3,1,3", show_default=True, help="Multiples every loss is tuned over.")
 @click.option(
     "--label-noise", type=click.FloatRange(0.0, 0.95), default=0.0, help="Share of training labels made wrong."
 )
 @click.option("--long-tail", type=click.FloatRange(1.0), default=1.0, help="Imbalance ratio of the training split.")
-@click.option("--objective", default="accuracy", show_default=True, help="What is compared, as for a search.")
+@click.option("--objective", help="What is compared.  [the objective of a search on TASK]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Shifts all seeds.")
 @click.option("--run", help="The run that `best` is taken from.  [the latest]")
 @click.option("-o", "--output", help="Folder for plan, trainings and tables.  [benchmark-TASK]")
@@ -32,12 +35,12 @@ _COMMA = re.compile(r",(?![^(]*\))")  # not inside parentheses
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to standard output.")
 def command(
     task: str,
-    losses: str,
+    losses: str | None,
     seeds: int,
     learning_rates: str,
     label_noise: float,
     long_tail: float,
-    objective: str,
+    objective: str | None,
     seed: int,
     run: str | None,
     output: str | None,
@@ -51,13 +54,14 @@ def command(
     from lossml.proxy import TaskSpec
     from lossml.report.live import LiveView, PlainView
     from lossml.report.tables import comparison_table
-    from lossml.search.objective import read_objective
+    from lossml.search.recipe import make_recipe
     from lossml.search.trainings import Design
 
-    read_objective(objective)
-    names = [name.strip() for name in _COMMA.split(losses) if name.strip()]
-    entrants = [Entrant(name, loss_named(name, run)[0]) for name in names]
-    design = Design(seeds, _rates(learning_rates), objective, seed=seed)
+    given = {} if objective is None else {"objective": objective}
+    recipe = make_recipe({"dataset": task, "long_tail": long_tail, **given})
+    names = recipe.baselines if losses is None else [name.strip() for name in _COMMA.split(losses) if name.strip()]
+    entrants = [Entrant(name, _loss(name, run)) for name in names]
+    design = Design(seeds, _rates(learning_rates), recipe.objective, seed=seed)
     folder = Path(output or f"benchmark-{re.sub(r'[^A-Za-z0-9.]+', '-', task)}")
     screen = console(stderr=True)
     try:
@@ -72,6 +76,12 @@ def command(
         return
     console().print(comparison_table(found))
     console().print(f"Plan, trainings and tables: {folder}", markup=False)
+
+
+def _loss(name: str, run: str | None) -> "Node | Foreign":
+    from lossml import zoo
+
+    return zoo.contender(name) if name in zoo.FOREIGN else loss_named(name, run)[0]
 
 
 def _rates(text: str) -> tuple[float, ...]:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 @click.command("search")
-@click.option("--dataset", help="digits, cifar10, cifar100, fashion-mnist, image-folder:PATH, or module:attribute.")
+@click.option(
+    "--dataset",
+    help="A name that `lossml data` lists, image-folder:PATH, segmentation-folder:PATH, or module:attribute.",
+)
 @click.option("--budget", type=int, help="How many losses are trained, pruned ones included.  [200]")
 @click.option("--seed", type=int, help="The same seed gives the same search.  [0]")
 @click.option(

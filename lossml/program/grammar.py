@@ -109,14 +109,18 @@ def classification_grammar(*, prior: bool = False, progress: bool = False) -> Gr
         prior: whether programs may read pi, which says something where classes are uneven.
         progress: whether programs may read t, and so change while a network trains.
     """
-    more = ((("pi", _PRIOR),) if prior else ()) + ((("t", _PROGRESS),) if progress else ())
-    return Grammar((*_TERMINALS, *more), _OPERATIONS)
+    return Grammar(_terminals(prior=prior, progress=progress), _OPERATIONS)
 
 
-def segmentation_grammar() -> Grammar:
-    """Return the grammar of segmentation: aggregates over pixels and images as well."""
+def segmentation_grammar(*, prior: bool = False, progress: bool = False) -> Grammar:
+    """Return the grammar of segmentation: aggregates over pixels and images as well; see `classification_grammar`."""
     pixels: Weights = (("sum_X", 1.5), ("mean_X", 0.5), ("sum_B", 0.5))
-    return Grammar(_TERMINALS, (*(row for row in _OPERATIONS if row[0] != "sum_B"), *pixels))
+    others = (row for row in _OPERATIONS if row[0] != "sum_B")
+    return Grammar(_terminals(prior=prior, progress=progress), (*others, *pixels))
+
+
+def _terminals(*, prior: bool, progress: bool) -> Weights:
+    return (*_TERMINALS, *((("pi", _PRIOR),) if prior else ()), *((("t", _PROGRESS),) if progress else ()))
 
 
 @lru_cache(maxsize=16)

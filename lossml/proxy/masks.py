@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from lossml.backend.weighting import IGNORED
 from lossml.errors import DataError
 from lossml.proxy.data import DataStatus, cut, root_of, shuffled
-from lossml.proxy.task import IGNORED, Split
+from lossml.proxy.task import Split
 
 VOID = 255
 LIMIT = 4_000  # images read of a split: more would not fit in memory beside the workers

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from lossml.proxy.task import IGNORED
+from lossml.backend.weighting import IGNORED
 
 BINS = 15
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lossml.proxy.task import IGNORED
+from lossml.backend.weighting import IGNORED
 
 
 class MLP(nn.Sequential):

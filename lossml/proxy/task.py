@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lossml.backend.weighting import IGNORED
 from lossml.errors import DataError
 
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-IGNORED = -100
-"""Marks what does not count, in losses and metrics alike: a void pixel of a mask; torch's own default."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,7 @@ FOLDER = "image-folder:"
 MASKS = "segmentation-folder:"
 TRAIN, VALIDATION = 10_000, 5_000  # images of a large data set that a proxy uses
 IMAGE_STEPS = 640
-MASK_STEPS = 480
+MASK_STEPS = 320
 
 
 @dataclass(frozen=True, slots=True)

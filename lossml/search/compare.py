@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossml.errors import LossMLError
-from lossml.program import parse
 from lossml.proxy import Outcome, Run, Trainer
 from lossml.search.events import Confirming, Listener
-from lossml.search.loop import loss_of, metrics_of
+from lossml.search.loop import metrics_of
 from lossml.search.objective import as_read, read_objective
 from lossml.search.records import FULL, Metrics
 from lossml.search.statistics import Difference, Judged, detectable, judge, paired_difference, seeds_needed
-from lossml.search.trainings import Contender, Design, Done, Job, Store
+from lossml.search.trainings import Contender, Design, Done, Job, Store, module_of
 
 EXTENSIONS = 3  # of the grid of learning rates, at either end
 
@@ -135,10 +134,7 @@ class _Work:
     def _train_block(self, block: Sequence[Job]) -> None:
         prior = self.trainer.facts.prior
         losses = [self.losses[job.contender] for job in block]
-        runs = [
-            Run(loss_of(parse(one.program), one.scale, prior), job.lr, job.seed)
-            for one, job in zip(losses, block, strict=True)
-        ]
+        runs = [Run(module_of(one, prior), job.lr, job.seed) for one, job in zip(losses, block, strict=True)]
         outcomes = self.trainer.advance(runs, [None] * len(runs), 0, FULL)
         if block[0].stage == "seeds":
             outcomes = self._on_heldout(outcomes)

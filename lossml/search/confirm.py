@@ -42,10 +42,10 @@ def finalists(trials: Sequence[Trial], objective: str, count: int) -> list[Trial
     return sorted(complete, key=lambda t: (-t.scores(objective)[-1], len(t.program), t.number))[:count]
 
 
-def shortlist(trials: Sequence[Trial], objective: str, count: int, classes: int) -> list[Trial]:
+def shortlist(trials: Sequence[Trial], objective: str, count: int, classes: int, pixels: int = 1) -> list[Trial]:
     """Return the best finalists of different kinds, best first: siblings would confirm one idea several times."""
     ranked = finalists(trials, objective, len(trials))
-    crowd = Crowd.of([], classes)
+    crowd = Crowd.of([], classes, pixels)
     chosen: list[Trial] = []
     for trial in ranked:
         place = crowd.places([parse(trial.program)])
@@ -68,8 +68,9 @@ def confirm(recipe: Recipe, run: Path, trainer: Trainer, trials: Sequence[Trial]
     Raises:
         LossMLError: where the first baseline cannot be trained.
     """
-    prior = trainer.facts.prior
-    losses = _field(recipe, shortlist(trials, recipe.objective, TUNED * recipe.candidates, len(prior)), prior)
+    prior, pixels = trainer.facts.prior, trainer.facts.pixels
+    chosen = shortlist(trials, recipe.objective, TUNED * recipe.candidates, len(prior), pixels)
+    losses = _field(recipe, chosen, prior, pixels)
     design = Design(
         seeds=recipe.confirm_seeds,
         learning_rates=recipe.learning_rates,
@@ -85,10 +86,10 @@ def confirm(recipe: Recipe, run: Path, trainer: Trainer, trials: Sequence[Trial]
     return verdict
 
 
-def _field(recipe: Recipe, chosen: Sequence[Trial], prior: Sequence[float]) -> list[Contender]:
+def _field(recipe: Recipe, chosen: Sequence[Trial], prior: Sequence[float], pixels: int) -> list[Contender]:
     """Lay out baselines and candidates; a candidate that is a baseline takes its place, not a second one."""
-    baselines = contenders([(name, zoo.program_of(name), -1) for name in recipe.baselines], prior)
-    found = contenders([(f"#{t.number}", parse(t.program), t.number) for t in chosen], prior)
+    baselines = contenders([(name, zoo.contender(name), -1) for name in recipe.baselines], prior, pixels)
+    found = contenders([(f"#{t.number}", parse(t.program), t.number) for t in chosen], prior, pixels)
     for one in found:
         twin = next((k for k, base in enumerate(baselines) if one.known and one.known == base.known), None)
         if twin is None:

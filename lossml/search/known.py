@@ -18,23 +18,29 @@ VARIANTS = {
 }
 
 
-def _calls() -> list[str]:
-    calls = [name for name, entry in zoo.ENTRIES.items() if entry.kind == "classification"]
+def known_names(pixels: int = 1) -> list[str]:
+    """Return the names of the published losses for classes, with more pixels than one those for masks too."""
+    kinds = ("classification",) if pixels == 1 else ("classification", "segmentation")
+    return [name for name, entry in zoo.ENTRIES.items() if entry.kind in kinds]
+
+
+def _calls(pixels: int) -> list[str]:
+    calls = known_names(pixels)
     for name, (parameter, values) in VARIANTS.items():
         calls += [f"{name}({parameter}={value:g})" for value in values]
     return calls
 
 
 @lru_cache(maxsize=8)
-def _known(classes: int) -> tuple[tuple[str, Fingerprint], ...]:
-    calls = _calls()
-    found = fingerprints([zoo.program_of(call) for call in calls], make_probe(classes))
+def _known(classes: int, pixels: int) -> tuple[tuple[str, Fingerprint], ...]:
+    calls = _calls(pixels)
+    found = fingerprints([zoo.program_of(call) for call in calls], make_probe(classes, pixels))
     return tuple((call, one) for call, one in zip(calls, found, strict=True) if one is not None)
 
 
-def known_as(program: Node, classes: int) -> str:
+def known_as(program: Node, classes: int, pixels: int = 1) -> str:
     """Return the zoo's name of a loss equal to the program up to scale, or "" where there is none."""
-    (mine,) = fingerprints([program], make_probe(classes))
+    (mine,) = fingerprints([program], make_probe(classes, pixels))
     if mine is None:
         return ""
-    return next((name for name, other in _known(classes) if mine.same(other)), "")
+    return next((name for name, other in _known(classes, pixels) if mine.same(other)), "")

@@ -15,7 +15,7 @@ from lossml.proxy import Outcome, Run, Score, Trainer, Weights
 from lossml.search import folder as folders
 from lossml.search.events import CohortFinished, Listener, Proposed, RungStarted
 from lossml.search.journal import Journal
-from lossml.search.propose import Accepted, ExhaustedError, Plan, fill, make_proposer, make_surrogate
+from lossml.search.propose import Accepted, ExhaustedError, Plan, fill, make_proposer, make_scale, make_surrogate
 from lossml.search.pruning import Fate, Measure, Measured, make_pruner, make_shadow, run_cohort
 from lossml.search.recipe import Recipe
 from lossml.search.records import Cohort, Metrics, State, Trial
@@ -83,11 +83,11 @@ class Search:
         """Replay what the journal holds."""
         self._recipe, self._trainer, self._listener = recipe, trainer, listener
         self._journal = Journal(run / folders.JOURNAL, recipe.objective, recipe.rungs)
-        self._proposer, self._rejected_seeds = make_proposer(recipe, trainer.facts.prior)
+        self._proposer, self._rejected_seeds = make_proposer(recipe, trainer.facts.prior, trainer.facts.pixels)
         self._surrogate = make_surrogate(recipe)
         self._shadow = make_shadow(make_pruner(recipe.pruner, recipe.cohort, recipe.rungs))
         self._told: list[Trial] = []
-        self._crowd = Crowd.of([], trainer.facts.classes)
+        self._crowd = Crowd.of([], trainer.facts.classes, trainer.facts.pixels)
         for cohort, trials in self._journal.cohorts():
             run_cohort(self._shadow, cohort.size, recipe.objective, _stored(trials), recipe.rungs)
             self._finish(trials, replayed=True)
@@ -123,8 +123,9 @@ class Search:
         known = [key for trial in self._told for key in trial.keys]
         rng = random.Random(f"{self._recipe.seed}/{len(self._told)}")  # noqa: S311 - reproducible, nothing secret
         history = _parents(self._told, self._recipe.objective)
-        prior = self._trainer.facts.prior
-        plan = fill(self._proposer, rng, history, known, self._crowd, size, self._surrogate, prior)
+        facts = self._trainer.facts
+        scale = make_scale(facts.prior, facts.pixels)
+        plan = fill(self._proposer, rng, history, known, self._crowd, size, self._surrogate, scale)
         if self._told:
             return plan
         return Plan(plan.accepted, dict(Counter(plan.rejections) + Counter(self._rejected_seeds)))

@@ -2,12 +2,14 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lossml import zoo
 from lossml.backend import Crowd, Fingerprint, Rejection, Screened, descend, gradient_scale, sieve
@@ -16,7 +18,8 @@ from lossml.distill.halloffame import read_hall_of_fame
 from lossml.errors import LossMLError, RecipeError
 from lossml.evolve import EvolutionaryProposer, Parent, Proposal, Proposer, RandomProposer, Surrogate
 from lossml.program import Node, operations
-from lossml.program.grammar import Grammar, classification_grammar
+from lossml.program.grammar import Grammar, classification_grammar, segmentation_grammar
+from lossml.search.known import known_names
 from lossml.search.recipe import Recipe
 
 LARGEST = 1_000_000  # characters read of a file of seeds
@@ -56,12 +59,13 @@ def is_uneven(recipe: Recipe, prior: Sequence[float] = ()) -> bool:
     return recipe.long_tail > 1.0 or (bool(prior) and max(prior) > UNEVEN * min(prior))
 
 
-def make_grammar(recipe: Recipe, prior: Sequence[float]) -> Grammar:
-    """Return what may be generated for a recipe and a task's class shares."""
-    return classification_grammar(prior=is_uneven(recipe, prior), progress=recipe.schedules)
+def make_grammar(recipe: Recipe, prior: Sequence[float], pixels: int = 1) -> Grammar:
+    """Return what may be generated for a recipe and a task's class shares and pixels."""
+    make = classification_grammar if pixels == 1 else segmentation_grammar
+    return make(prior=is_uneven(recipe, prior), progress=recipe.schedules)
 
 
-def seed_programs(recipe: Recipe, prior: Sequence[float] = ()) -> tuple[tuple[str, Node], ...]:
+def seed_programs(recipe: Recipe, prior: Sequence[float] = (), pixels: int = 1) -> tuple[tuple[str, Node], ...]:
     """Return the named programs that a search begins with.
 
     A file that ends in .csv is a hall of fame of PySR: equations that are no loss of our language are left out.
@@ -69,6 +73,7 @@ def seed_programs(recipe: Recipe, prior: Sequence[float] = ()) -> tuple[tuple[st
     Args:
         recipe: of the search.
         prior: the task's class shares, where they are known.
+        pixels: of a sample; with more than one the published losses for masks are named too.
 
     Raises:
         RecipeError: where the file cannot be read; a UsageError where a line is no loss.
@@ -77,7 +82,7 @@ def seed_programs(recipe: Recipe, prior: Sequence[float] = ()) -> tuple[tuple[st
         return ()
     if recipe.seeds == "zoo":
         uneven = is_uneven(recipe, prior)
-        found = ((name, zoo.program_of(name)) for name, e in zoo.ENTRIES.items() if e.kind == "classification")
+        found = ((name, zoo.program_of(name)) for name in known_names(pixels))
         return tuple((name, p) for name, p in found if uneven or "pi" not in operations(p))
     if recipe.seeds.lower().endswith(".csv"):
         found = read_hall_of_fame(recipe.seeds).entries
@@ -94,7 +99,7 @@ def _lines(path: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
-def make_proposer(recipe: Recipe, prior: Sequence[float]) -> tuple[Proposer, Mapping[str, int]]:
+def make_proposer(recipe: Recipe, prior: Sequence[float], pixels: int = 1) -> tuple[Proposer, Mapping[str, int]]:
     """Return the proposer that a recipe names, and the seeds that the screens reject, by reason.
 
     Seeds are screened here, once: a proposer would suggest a rejected one again for every cohort.
@@ -102,18 +107,28 @@ def make_proposer(recipe: Recipe, prior: Sequence[float]) -> tuple[Proposer, Map
     Args:
         recipe: of the search.
         prior: share of each class in the task's training split.
+        pixels: of a sample.
     """
-    grammar = make_grammar(recipe, prior)
+    grammar = make_grammar(recipe, prior, pixels)
     if recipe.proposer == "random":
         return RandomProposer(grammar), {}
-    seeds = [Proposal(program, name) for name, program in seed_programs(recipe, prior)]
-    usable, rejections = _usable(seeds, prior)
+    seeds = [Proposal(program, name) for name, program in seed_programs(recipe, prior, pixels)]
+    usable, rejections = _usable(seeds, prior, pixels)
     return EvolutionaryProposer(grammar, seeds=tuple((one.operator, one.program) for one in usable)), rejections
 
 
 def make_surrogate(recipe: Recipe) -> Surrogate | None:
     """Return what chooses among proposals; None where a recipe's proposer takes them as they come."""
     return Surrogate() if recipe.proposer == "surrogate" else None
+
+
+Scale = Callable[[Sequence[Node]], Tensor]
+"""Gives programs the factors (K,) by which they train; see `gradient_scale`."""
+
+
+def make_scale(prior: Sequence[float], pixels: int = 1) -> Scale:
+    """Return what scales losses for a task's class shares and pixels."""
+    return partial(gradient_scale, classes=len(prior), pixels=pixels, prior=prior)
 
 
 def fill(
@@ -124,7 +139,7 @@ def fill(
     crowd: Crowd,
     size: int,
     surrogate: Surrogate | None = None,
-    prior: Sequence[float] | None = None,
+    scale: Scale | None = None,
 ) -> Plan:
     """Find `size` programs worth training.
 
@@ -136,12 +151,12 @@ def fill(
         crowd: the losses of all trials so far, in order.
         size: how many are wanted.
         surrogate: puts proposals into an order; None for the proposer's own.
-        prior: the task's class shares, which scale losses that read them.
+        scale: gives losses cross-entropy's gradient size on the task; None for that of even classes.
 
     Raises:
         ExhaustedError: where nothing new is found at all.
     """
-    cohort = _Cohort(crowd, set(known), size, prior)
+    cohort = _Cohort(crowd, set(known), size, scale)
     seen, choosing = list(history), surrogate is not None and surrogate.ready(history)
     for _ in range(ROUNDS):
         proposals = proposer.propose(rng, seen, ASKED * surrogate.breadth if surrogate and choosing else ASKED)
@@ -175,8 +190,9 @@ def _places(offers: Sequence[_Offer]) -> NDArray[np.float64]:
 class _Cohort:
     """A cohort that is being filled: what was accepted, what was rejected, what is known; a leaf."""
 
-    def __init__(self, crowd: Crowd, known: set[str], size: int, prior: Sequence[float] | None) -> None:
-        self._crowd, self._known, self._size, self._prior = crowd, known, size, prior
+    def __init__(self, crowd: Crowd, known: set[str], size: int, scale: Scale | None) -> None:
+        self._crowd, self._known, self._size = crowd, known, size
+        self._scale = scale or partial(gradient_scale, classes=crowd.probe.classes)
         self.accepted: list[Accepted] = []
         self.rejections: Counter[str] = Counter()
 
@@ -197,7 +213,7 @@ class _Cohort:
             part = offers[start : start + DESCENDED]
             after = descend([offer.screened for offer in part], self._crowd.probe)
             programs = [offer.proposal.program for offer in part]
-            scales = map(float, gradient_scale(programs, self._crowd.probe.classes, prior=self._prior))
+            scales = map(float, self._scale(programs))
             for k, (offer, screened, scale) in enumerate(zip(part, after, scales, strict=True)):
                 if self.is_full:
                     return len(offers) - start - k
@@ -224,8 +240,8 @@ class _Cohort:
         return reason is None
 
 
-def _usable(proposals: Sequence[Proposal], prior: Sequence[float]) -> tuple[list[Proposal], Counter[str]]:
+def _usable(proposals: Sequence[Proposal], prior: Sequence[float], pixels: int) -> tuple[list[Proposal], Counter[str]]:
     """Screen proposals that nothing is known before; return those worth training and why the others are not."""
-    cohort = _Cohort(Crowd.of([], len(prior)), set(), len(proposals), prior)
+    cohort = _Cohort(Crowd.of([], len(prior), pixels), set(), len(proposals), make_scale(prior, pixels))
     cohort.take(cohort.sieved(proposals))
     return [one.proposal for one in cohort.accepted], cohort.rejections

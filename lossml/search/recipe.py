@@ -1,6 +1,7 @@
 """What a search is to do: a recipe, from defaults, a TOML file and flags, checked key by key."""
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -41,7 +42,8 @@ class Recipe:
         label_noise: share of wrong training labels.
         long_tail: imbalance ratio of the training split.
         schedules: whether losses may read t, the training progress, and so change while a network trains.
-        objective: what is optimised: accuracy, balanced_accuracy, nll, ece, or a sum of them; see `objective`.
+        objective: what is optimised: accuracy, balanced_accuracy, miou, nll, ece, or a sum of them; see
+            `objective`.
         time_limit: seconds after which no further cohort starts; 0 for none.
         trial_time_limit: seconds that a group of trainings may take between two rungs.
         candidates: how many of the best are confirmed; 0 for none.
@@ -208,11 +210,12 @@ def make_recipe(flags: Mapping[str, object], file: str | None = None) -> Recipe:
     dataset = given.get("dataset", written.get("dataset"))
     if dataset is None:
         raise RecipeError("no data set is given; write --dataset digits, or name a recipe that has one")
-    shipped = read_toml(recipe_path(str(dataset))) if dataset in recipe_names() else {}
+    kind = re.sub(r"(?<=-folder):.*", "", str(dataset))  # one recipe serves every folder of a kind
+    shipped = read_toml(recipe_path(kind)) if kind in recipe_names() else {}
     values: dict[str, Any] = {**shipped, **written, **given, "dataset": dataset}
     recipe = _with_baselines(Recipe(**values), chosen="baselines" in values)
     for name in recipe.baselines:
-        zoo.program_of(name)
+        zoo.contender(name)
     return recipe
 
 

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import TrialState, create_trial
 
-from lossml.backend import gradient_scale
-from lossml.program import Node, show
+from lossml.backend import ForeignLoss, ProgramLoss, foreign_scale, gradient_scale
+from lossml.program import Node, parse, show
 from lossml.search.journal import open_study
 from lossml.search.known import known_as
+from lossml.search.loop import loss_of
 from lossml.search.objective import read_objective
 from lossml.search.records import Metrics, as_json
+from lossml.zoo import FOREIGN, Foreign
 
 STUDY = "confirm"
 
@@ -31,7 +33,7 @@ class Contender:
 
     Attributes:
         label: how people call it.
-        program: its text.
+        program: its text; the name of a loss that is no program.
         scale: factor that gives it cross-entropy's gradient size at the start.
         trial: number of the trial it comes from, -1 for a baseline.
         known: the zoo's name for it, up to scale; "" where it has none.
@@ -101,16 +103,29 @@ class Done:
     parts: Mapping[str, NDArray[np.float32]] = field(default_factory=dict[str, NDArray[np.float32]])
 
 
-def contenders(programs: Sequence[tuple[str, Node, int]], prior: Sequence[float]) -> list[Contender]:
-    """Describe losses given as (label, program, trial number or -1) for a task's class shares."""
+def contenders(
+    programs: Sequence[tuple[str, Node | Foreign, int]], prior: Sequence[float], pixels: int = 1
+) -> list[Contender]:
+    """Describe losses given as (label, program, trial number or -1) for a task's class shares and pixels."""
     classes = len(prior)
-    scales = [float(s) for s in gradient_scale([p for _, p, _ in programs], classes, prior=prior)]
-    return [
-        Contender(
-            label, show(program), scale if math.isfinite(scale) else 1.0, trial, known_as(program, classes), trial < 0
-        )
-        for (label, program, trial), scale in zip(programs, scales, strict=True)
-    ]
+    read = [program for _, program, _ in programs if isinstance(program, Node)]
+    scales = iter(float(s) for s in gradient_scale(read, classes, pixels, prior))
+    found: list[Contender] = []
+    for label, program, trial in programs:
+        if isinstance(program, Foreign):
+            found.append(Contender(label, program.name, foreign_scale(program, classes, pixels), trial))
+            continue
+        scale = next(scales)
+        known = known_as(program, classes, pixels)
+        found.append(Contender(label, show(program), scale if math.isfinite(scale) else 1.0, trial, known, trial < 0))
+    return found
+
+
+def module_of(contender: Contender, prior: Sequence[float]) -> ProgramLoss | ForeignLoss:
+    """Build the loss that a contender trains with."""
+    if contender.program in FOREIGN:
+        return ForeignLoss(FOREIGN[contender.program], contender.scale)
+    return loss_of(parse(contender.program), contender.scale, prior)
 
 
 class Store:
