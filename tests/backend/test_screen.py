@@ -136,5 +136,45 @@ def test_large_batches_are_cut_without_changing_results():
 
 
 def test_probes_are_bounded():
-    """Few classes get many samples, many classes get at least sixteen."""
-    assert (samples_for(2), samples_for(100), samples_for(10_000)) == (64, 40, 16)
+    """Few classes get many samples, many classes get at least sixteen; more pixels than some show nothing new."""
+    assert (samples_for(2), samples_for(100), samples_for(10_000), samples_for(2, 9)) == (64, 40, 16, 16)
+    assert make_probe(5, 100_000).logits.shape == (16, 5, 64)
+    assert make_probe(5).mask is None
+
+
+OVERLAPS = (
+    "-mean_C(sum_B(sum_X(y*p))/(sum_B(sum_X(y + p)) + 1))",
+    "-mean_C(sum_X(y*p)/(sum_X(y + p) + 1))",
+    "-mean_C(mean_X(y*p)/(mean_X(y + p) + 1))",
+    "-mean_C(sum_X(y*p))",
+    "-mean_C(mean_X(y*p))",
+)
+
+
+def test_a_probe_with_pixels_tells_aggregates_apart():
+    """Overlaps of a batch and of an image, sums and means: each is a loss of its own, void pixels making the last so.
+
+    Where a sample has one pixel all of them pass as few.
+    """
+    programs = [parse(text) for text in OVERLAPS]
+    assert [s.rejection for s in screen(programs, make_probe(4, 3072))] == [None] * 5
+    assert [s.rejection for s in screen(programs, make_probe(4))].count(Rejection.DUPLICATE) == 2
+
+
+def test_an_overlap_that_is_to_shrink_is_rejected_on_images():
+    """Dice turned round pushes the true class down, and its gradient is looked at where pixels count alone."""
+    probe = make_probe(4, 3072)
+    (turned,) = screen([parse(OVERLAPS[0][1:])], probe)
+    assert turned.rejection is Rejection.SIGN
+    gradients = logit_gradients([parse(OVERLAPS[0])], probe.logits, probe)
+    void = (probe.mask == 0).expand_as(probe.logits)
+    assert 0.1 < void.double().mean() < 0.3
+    assert (gradients[0][void] == 0).all()
+    assert (gradients[0][~void] != 0).all()
+
+
+def test_the_scale_knows_how_many_pixels_a_task_has():
+    """A sum over the pixels grows with their number, a mean and the overlap of a batch do not."""
+    programs = [parse("-sum_C(sum_X(y*logp))"), parse("-sum_C(mean_X(y*logp))"), parse(OVERLAPS[0])]
+    few, many = gradient_scale(programs, 4, 64), gradient_scale(programs, 4, 1024)
+    assert (few / many).tolist() == pytest.approx([16.0, 1.0, 1.0], rel=0.1)

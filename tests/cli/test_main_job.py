@@ -115,6 +115,43 @@ def test_benchmark_compares_any_losses(lossml, tiny, tmp_path):
     assert "another plan" in again.stderr
 
 
+MASKS = """
+from functools import partial
+
+import torch
+
+from lossml.proxy import Split, Task
+from lossml.proxy.networks import EncoderDecoder
+
+
+def halves(count):
+    masks = torch.zeros(count, 8, 8, dtype=torch.int64)
+    masks[:, :, 5:] = 1
+    return Split((150 * masks).to(torch.uint8).unsqueeze(1), masks)
+
+
+def task():
+    return Task("halves", 2, halves(16), halves(4), halves(6), network=partial(EncoderDecoder, 1, 2, (4,)), steps=32,
+                batch_size=8)
+"""
+
+
+def test_benchmark_compares_losses_on_masks(lossml, tmp_path):
+    """Programs over pixels stand beside one that is no program, in mIoU; what only samples can have is refused."""
+    (tmp_path / "halves.py").write_text(MASKS)
+    command = ["benchmark", "halves:task", "--losses", "ce,dice+ce,lovasz", "--seeds", 2, "--objective", "miou"]
+    done = lossml(*command, "--learning-rates", "1", "--workers", 0, "-o", "out", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["contender"]["label"] for row in rows] == ["ce", "dice+ce", "lovasz"]
+    assert [row["contender"]["known"] for row in rows] == ["ce", "dice+ce", ""]
+    assert all(0.3 < row["mean"] <= 1.0 for row in rows)
+    assert "| lovasz |" in (tmp_path / "out" / "result.md").read_text()
+    noisy = lossml(*command, "--label-noise", 0.1)
+    assert noisy.returncode == 2
+    assert "need one class for each" in noisy.stderr
+
+
 def heed_interrupts():
     """Undo what a test in the background inherits: there Ctrl-C is ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

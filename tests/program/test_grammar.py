@@ -1,5 +1,6 @@
 """What the grammar generates is typed, within its limits, varied and reproducible."""
 
+import hashlib
 import random
 from collections import Counter
 
@@ -26,7 +27,9 @@ from lossml.program.types import Axes
 
 FULL = classification_grammar(prior=True, progress=True)
 GRAMMARS = pytest.mark.parametrize(
-    "grammar", [classification_grammar(), FULL, segmentation_grammar()], ids=["class", "prior and progress", "seg"]
+    "grammar",
+    [classification_grammar(), FULL, segmentation_grammar(), segmentation_grammar(prior=True, progress=True)],
+    ids=["class", "prior and progress", "seg", "seg with both"],
 )
 
 
@@ -60,6 +63,16 @@ def test_the_same_seed_gives_the_same_programs():
     """Generation depends on the random state alone."""
     lists = [[show(generate(random.Random(k), classification_grammar())) for k in range(50)] for _ in range(2)]
     assert lists[0] == lists[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "digest"), [({}, "01eeda3fa22dc2e4"), ({"prior": True, "progress": True}, "6e7b54be7a87c46f")]
+)
+def test_classification_generates_what_it_always_did(options, digest):
+    """Seeded searches of classification find the same programs since segmentation came beside it."""
+    rng, grammar = random.Random(0), classification_grammar(**options)
+    texts = "\n".join(show(generate(rng, grammar)) for _ in range(300))
+    assert hashlib.sha256(texts.encode()).hexdigest()[:16] == digest
 
 
 def test_prior_and_progress_are_read_where_they_are_allowed_alone():

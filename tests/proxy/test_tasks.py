@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from lossml.errors import DataError, UsageError
-from lossml.proxy import Split, Task, TaskSpec, datasets_status, load_task, task_names
-from lossml.proxy.corrupt import flip_labels
+from lossml.proxy import IGNORED, Split, Task, TaskSpec, datasets_status, load_task, task_names
+from lossml.proxy.corrupt import corrupted, flip_labels
 from lossml.proxy.networks import flip_and_shift
 from lossml.proxy.tasks import check_name
 
@@ -235,6 +235,7 @@ def simple(classes=2, **changes):
         ({"train": Split(torch.zeros(8, 2), torch.tensor([0, 2] * 4))}, "holds class 2"),
         ({"heldout": Split(torch.zeros(3, 2), torch.tensor([0, -1, 0]))}, "holds class -1"),
         ({"validation": Split(torch.zeros(3, 2), torch.tensor([0]))}, "3 inputs and 1 targets"),
+        ({"train": Split(torch.zeros(4, 2), torch.full((4, 3, 3), IGNORED))}, "every pixel of its train split"),
         ({"validation": Split(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64))}, "0 inputs"),
     ],
 )
@@ -247,10 +248,38 @@ def test_a_task_that_cannot_be_trained_on_is_refused(changes, message):
 def test_augmentation_keeps_shape_and_is_seeded():
     """Flips and shifts move pixels within the image, the same for the same generator."""
     images = torch.arange(2 * 3 * 8 * 8, dtype=torch.uint8).view(2, 3, 8, 8)
-    one, other = (flip_and_shift(images, torch.Generator().manual_seed(4)) for _ in range(2))
-    assert one.shape == images.shape
-    assert torch.equal(one, other)
-    assert not torch.equal(one, flip_and_shift(images, torch.Generator().manual_seed(5)))
+    classes = torch.tensor([3, 1])
+    one, other = (flip_and_shift(images, classes, torch.Generator().manual_seed(4)) for _ in range(2))
+    assert one[0].shape == images.shape
+    assert torch.equal(one[0], other[0])
+    assert torch.equal(one[1], classes)
+    assert not torch.equal(one[0], flip_and_shift(images, classes, torch.Generator().manual_seed(5))[0])
+
+
+def test_a_mask_moves_with_its_image():
+    """A mask still says what its image shows after a flip and a shift; what came in from outside is ignored."""
+    masks = torch.arange(1, 1 + 6 * 8 * 9).view(6, 8, 9)
+    images = masks.unsqueeze(1).float()
+    for seed in range(8):
+        moved, said = flip_and_shift(images, masks, torch.Generator().manual_seed(seed))
+        assert torch.equal(said == IGNORED, moved[:, 0] == 0)
+        assert torch.equal(torch.where(said == IGNORED, 0, said).float(), moved[:, 0])
+    assert (said != masks).any()
+
+
+@pytest.mark.parametrize("options", [{"label_noise": 0.1}, {"long_tail": 2.0}])
+def test_masks_take_no_label_noise_and_no_tail(options):
+    """What acts on samples of one class is refused for images with masks."""
+    task = simple(**dict.fromkeys(("train", "validation", "heldout"), masked()))
+    assert task.pixels == 9
+    assert task.prior == pytest.approx((2 / 3, 1 / 3))
+    with pytest.raises(UsageError, match="need one class for each"):
+        corrupted(task, options.get("label_noise", 0.0), options.get("long_tail", 1.0), 0)
+
+
+def masked():
+    row = torch.tensor([0, 0, 1, IGNORED, IGNORED, IGNORED, 0, 0, 1])
+    return Split(torch.zeros(8, 2), row.view(1, 3, 3).repeat(8, 1, 1))
 
 
 def test_a_spec_travels_to_workers():

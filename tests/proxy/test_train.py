@@ -148,9 +148,9 @@ def test_augmentation_and_bfloat16_are_used(images):
     """A task's augmentation is applied, seeded by step, and half precision still trains."""
     seen = []
 
-    def augment(x, generator):
+    def augment(x, y, generator):
         seen.append(int(torch.randint(0, 1000, (1,), generator=generator)))
-        return x
+        return x, y
 
     changed = replace(images, augment=augment, bfloat16=True)
     (outcome,) = advance(changed, stack, [Run(ProgramLoss("-y*logp"), 1.0, 0)], [None], 0, 16)

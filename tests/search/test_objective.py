@@ -6,13 +6,15 @@ from lossml.errors import RecipeError
 from lossml.search.objective import METRICS, as_read, gap, is_objective, read_objective, written
 from lossml.search.records import Metrics
 
-SCORES = Metrics(accuracy=0.9, balanced_accuracy=0.8, nll=0.4, ece=0.05)
+SCORES = Metrics(accuracy=0.9, balanced_accuracy=0.8, nll=0.4, ece=0.05, miou=0.3)
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
     [
         ("accuracy", 0.9),
+        ("miou", 0.3),
+        ("miou - 2*ece", 0.2),
         ("nll", -0.4),
         ("-nll", -0.4),
         ("-3*nll", -0.4),
@@ -59,7 +61,8 @@ def test_what_cannot_be_meant_is_refused_with_the_rule(text):
 def test_people_read_a_metric_as_it_is_and_a_difference_for_the_better_as_positive():
     """Shares in percent, the likelihood in nats, a sum of both as a plain number; a single cost is never negated."""
     shown = {text: written(as_read(SCORES.of(text), text), text) for text in METRICS}
-    assert shown == {"accuracy": "90.00", "balanced_accuracy": "80.00", "nll": "0.4000", "ece": "5.00"}
+    shares = {"accuracy": "90.00", "balanced_accuracy": "80.00", "miou": "30.00", "ece": "5.00"}
+    assert shown == {**shares, "nll": "0.4000"}
     assert written(as_read(SCORES.of("balanced_accuracy - 0.5*ece"), "balanced_accuracy - 0.5*ece"), "ece") == "77.50"
     low = "0.1*accuracy - nll"
     assert written(as_read(SCORES.of(low), low), low) == "-0.3100"

@@ -180,6 +180,23 @@ def test_a_resumed_run_takes_a_larger_budget_and_the_same_values():
     assert resumed(stored, {"budget": 999, "workers": 1}) == replace(stored, budget=999, workers=1)
 
 
+def test_one_recipe_serves_every_folder_of_masks():
+    """The folder's path stays, what is searched for comes from the recipe; a module of that name has no part in it."""
+    recipe = make_recipe({"dataset": "segmentation-folder:a/b:c"})
+    assert recipe.dataset == "segmentation-folder:a/b:c"
+    assert recipe.objective == "miou"
+    assert "dice+ce" in recipe.baselines
+    assert make_recipe({"dataset": "camvid:task"}).objective == "accuracy"
+
+
+def test_a_baseline_that_is_no_program_needs_its_library(monkeypatch):
+    """Lovász-Softmax is taken where its library is installed, else the extra to install is named."""
+    assert make_recipe({"dataset": "camvid", "baselines": ["ce", "lovasz"]}).baselines == ("ce", "lovasz")
+    monkeypatch.setattr("lossml.zoo.foreign.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"pip install 'lossml\[segmentation\]'"):
+        make_recipe({"dataset": "camvid", "baselines": ["ce", "lovasz"]})
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_each_shipped_recipe_is_a_recipe(name):
     """Shipped files hold known keys and allowed values, and name their data set."""
