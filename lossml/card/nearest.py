@@ -1,7 +1,7 @@
 """The known loss whose gradient is nearest to a loss's own, with its parameters fitted."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from torch import Tensor
@@ -72,7 +72,7 @@ def nearest(subject: Subject, classes: int) -> Kin:
         UsageError: where the loss has no finite gradient at ordinary logits.
     """
     pixels = PIXELS if subject.coupled is Axes.PIXEL else 1
-    probe = make_probe(classes, pixels)
+    probe = _whole(classes, pixels)
     points = at(subject.target, probe)
     calls, gradients = _catalogue(classes, pixels)
     published = _by_loss(calls, _explained(gradients, points))
@@ -90,11 +90,16 @@ def _explained(gradients: Tensor, points: Points) -> Tensor:
     return judge_gradients(gradients, points).cosines.clamp(0.0, 1.0).square()
 
 
+def _whole(classes: int, pixels: int) -> Probe:
+    """Make a probe without void pixels: a loss of one's own need not know what is ignored."""
+    return replace(make_probe(classes, pixels), mask=None)
+
+
 @lru_cache(maxsize=4)
 def _catalogue(classes: int, pixels: int) -> tuple[tuple[_Call, ...], Tensor]:
     entries = [entry for entry in zoo.ENTRIES.values() if pixels > 1 or entry.kind != "segmentation"]
     calls = tuple(call for entry in entries for call in (_Call(entry), *_varied(entry)))
-    probe = make_probe(classes, pixels)
+    probe = _whole(classes, pixels)
     return calls, logit_gradients([call.program() for call in calls], probe.logits, probe)
 
 

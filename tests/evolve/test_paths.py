@@ -51,13 +51,11 @@ TO_DICE_AND_CE = [
     ("", f"-sum_C({DICE})"),
     ("insert", f"-sum_C({DICE} + logp)"),
     ("insert", f"-sum_C({DICE} + y*logp)"),
-    ("insert", f"-sum_C({DICE}/C + y*logp)"),
-    ("insert", f"-sum_C(2*({DICE})/C + y*logp)"),
 ]
 PATHS = {
     "dice": TO_IMAGE_DICE + TO_DICE[1:],
     "tversky(alpha=0.3333333333,beta=0.6666666667)": TO_IMAGE_DICE + TO_TVERSKY[1:],
-    "dice+ce": TO_IMAGE_DICE + TO_DICE[1:] + TO_DICE_AND_CE[1:],
+    "dice+ce(weight=5.5)": TO_IMAGE_DICE + TO_DICE[1:] + TO_DICE_AND_CE[1:],
 }
 
 
