@@ -58,20 +58,22 @@ def sign_share(gradients: Tensor, probe: Probe) -> Tensor:
     return up[:, wrong].double().mean(1)
 
 
-def sieve(programs: Sequence[Node], probe: Probe, known: Container[str] = ()) -> list[Screened]:
+def sieve(programs: Sequence[Node], probe: Probe, known: Container[str] | None = ()) -> list[Screened]:
     """Put a batch of programs through the cheap screens: all but the descent.
 
     Args:
         programs: in order of preference: of two equal losses the first stays.
         probe: where gradients are compared, of the task's number of classes.
-        known: fingerprint keys of losses already met.
+        known: fingerprint keys of losses already met; None to let equal losses pass.
 
     Returns:
         One result per program, in order.
     """
     gradients = logit_gradients(programs, probe.logits, probe)
     prints = fingerprints_of(gradients)
-    reasons = _duplicates([_gradient_fault(g, f) for g, f in zip(gradients, prints, strict=True)], prints, known)
+    reasons = [_gradient_fault(g, f) for g, f in zip(gradients, prints, strict=True)]
+    if known is not None:
+        reasons = _duplicates(reasons, prints, known)
     fresh = make_probe(probe.classes, probe.pixels, (0.1,))
     at_start = logit_gradients(programs, fresh.logits, fresh)
     _reject(reasons, Rejection.SIGN, sign_share(at_start, fresh) < SIGN_SHARE)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lossml.cli.common import console, loss_named, print_json
+from lossml.search.recipe import NOISE_KINDS
 
 if TYPE_CHECKING:
     from lossml.program import Node
@@ -24,6 +25,14 @@ _COMMA = re.compile(r",(?![^(]*\))")  # not inside parentheses
 @click.option(
     "--label-noise", type=click.FloatRange(0.0, 0.95), default=0.0, help="Share of training labels made wrong."
 )
+@click.option(
+    "--label-noise-kind",
+    type=click.Choice(NOISE_KINDS),
+    default="symmetric",
+    show_default=True,
+    help="Wrong labels: any, or the next.",
+)
+@click.option("--train-size", type=click.IntRange(0), default=0, help="Labelled training samples; 0 for all.")
 @click.option("--long-tail", type=click.FloatRange(1.0), default=1.0, help="Imbalance ratio of the training split.")
 @click.option("--objective", help="What is compared.  [the objective of a search on TASK]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Shifts all seeds.")
@@ -39,6 +48,8 @@ def command(
     seeds: int,
     learning_rates: str,
     label_noise: float,
+    label_noise_kind: str,
+    train_size: int,
     long_tail: float,
     objective: str | None,
     seed: int,
@@ -66,7 +77,7 @@ def command(
     screen = console(stderr=True)
     try:
         with (LiveView if screen.is_terminal and not as_json else PlainView)(screen) as view:
-            spec = TaskSpec(task, data_root, label_noise, long_tail)
+            spec = TaskSpec(task, data_root, label_noise, long_tail, noise_kind=label_noise_kind, train_size=train_size)
             found = benchmark(spec, entrants, design, folder, device=device, workers=workers, listener=view)
     except KeyboardInterrupt:
         click.echo("Stopped. What is trained is kept; the same command goes on.", err=True)

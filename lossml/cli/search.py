@@ -9,7 +9,7 @@ import click
 
 from lossml.cli.common import console, print_json
 from lossml.search.objective import METRICS
-from lossml.search.recipe import PROPOSERS, PRUNERS
+from lossml.search.recipe import CONTROLS, NOISE_KINDS, PROPOSERS, PRUNERS
 
 if TYPE_CHECKING:
     from lossml.search.runs import RunRecord
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     help="What is proposed first: zoo, none, a file with one loss a line, or PySR's hall of fame (.csv).  [zoo]",
 )
 @click.option("--label-noise", type=float, help="Share of training labels made wrong.  [0]")
+@click.option("--label-noise-kind", type=click.Choice(NOISE_KINDS), help="Wrong labels: any, or the next.  [symmetric]")
+@click.option("--train-size", type=int, help="Labelled training samples; 0 for all.  [0]")
 @click.option("--long-tail", type=float, help="Imbalance ratio of the training split.  [1]")
 @click.option("--objective", help=f"{', '.join(METRICS)}, or a sum: 'balanced_accuracy - 0.5*ece'.  [accuracy]")
 @click.option("--pruner", type=click.Choice(PRUNERS), help="Who stops weak trials early.  [asha]")
 @click.option("--proposer", type=click.Choice(PROPOSERS), help="Who proposes losses.  [surrogate]")
+@click.option("--control", type=click.Choice(CONTROLS), help="A random search of equal training beside it.  [none]")
 @click.option("--time-limit", type=float, help="Seconds after which no further cohort starts.")
 @click.option("--recipe", "file", help="A recipe file; flags win over it.")
 @click.option("--name", help="Name of the run's folder in runs/.")
@@ -95,7 +98,7 @@ def _watched(
 def _report(record: "RunRecord") -> None:
     from rich.text import Text
 
-    from lossml.report.tables import leaderboard, rejected, rungs, states, verdict_view
+    from lossml.report.tables import control, leaderboard, rejected, rungs, states, verdict_view
 
     out = console()
     if record.verdict is not None:
@@ -103,6 +106,8 @@ def _report(record: "RunRecord") -> None:
     out.print(states(record.trials))
     out.print(rejected(record.rejections))
     out.print(rungs(record.summary))
+    if record.summary.control is not None:
+        out.print(control(record.summary.control, record.recipe.objective))
     out.print(leaderboard(record.trials, record.recipe, 5))
     run = Path(record.path)
     out.print(Text(f"Run: {run}. Next: lossml show {run}, lossml export best --run {run} -o my_loss.py"))

@@ -29,6 +29,8 @@ def command(run: str | None, count: int, as_json: bool) -> None:
     out.print(tables.states(record.trials))
     out.print(tables.rejected(record.rejections))
     out.print(tables.rungs(record.summary))
+    if record.summary.control is not None:
+        out.print(tables.control(record.summary.control, record.recipe.objective))
     out.print(tables.leaderboard(record.trials, record.recipe, count))
     out.print(tables.front(record.summary, record.recipe.objective))
     out.print(tables.failures(record.trials))

@@ -32,7 +32,9 @@ class TaskSpec:
         data_root: folder of the data sets; None for LOSSML_DATA or a cache.
         label_noise: share of training labels replaced by another class, in [0, 1).
         long_tail: how many times more samples the first class has than the last, at least 1.
-        seed: of noise and tail.
+        seed: of what noise, tail and size choose.
+        noise_kind: "symmetric" for any wrong class, "asymmetric" for the next one.
+        train_size: labelled training samples, kept in the classes' proportions; 0 for all.
     """
 
     name: str
@@ -40,6 +42,8 @@ class TaskSpec:
     label_noise: float = 0.0
     long_tail: float = 1.0
     seed: int = 0
+    noise_kind: str = "symmetric"
+    train_size: int = 0
 
 
 def task_names() -> list[str]:
@@ -72,7 +76,7 @@ def load_task(spec: TaskSpec) -> Task:
     """
     check_name(spec.name)
     task = _load(spec)
-    return corrupted(task, spec.label_noise, spec.long_tail, spec.seed)
+    return corrupted(task, spec.label_noise, spec.long_tail, spec.seed, kind=spec.noise_kind, size=spec.train_size)
 
 
 def _load(spec: TaskSpec) -> Task:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lossml.report.tables import leaderboard, leaders, reached_score, rejected, states
-from lossml.search.events import CohortFinished, Confirming, Event, Proposed, RungStarted, Started
+from lossml.search.events import CohortFinished, Confirming, Controlling, Event, Proposed, RungStarted, Started
 from lossml.search.records import FULL, Trial
 
 
@@ -37,6 +37,7 @@ class Progress:
     replayed: int = 0
     rejections: Counter[str] = field(default_factory=Counter[str])
     doing: str = "loading the data"
+    controlling: Controlling | None = None
     confirming: Confirming | None = None
     stage_began: float = field(default_factory=monotonic)
 
@@ -52,6 +53,9 @@ class Progress:
             self.trials += event.trials
             self.replayed += len(event.trials) if event.replayed else 0
             self.doing = "proposing losses"
+        elif isinstance(event, Controlling):
+            self.stage_began = self.stage_began if self.controlling else monotonic()
+            self.controlling = event
         else:
             if self.confirming is None or self.confirming.stage != event.stage:
                 self.stage_began = monotonic()
@@ -62,17 +66,21 @@ class Progress:
         """How much of the present stage is done, in [0, 1]."""
         if self.confirming is not None:
             return self.confirming.done / max(1, self.confirming.total)
+        if self.controlling is not None:
+            return min(1.0, self.controlling.done / max(1.0, self.controlling.total))
         return len(self.trials) / self.started.recipe.budget if self.started else 0.0
 
     def left(self) -> str:
         """Say how long the present stage may still take."""
         now = monotonic()
-        if self.confirming is not None:
+        if self.confirming is None and self.controlling is not None:
+            done, total, spent = self.controlling.done, self.controlling.total, now - self.stage_began
+        elif self.confirming is not None:
             done, total, spent = self.confirming.done, self.confirming.total, now - self.stage_began
         else:
             done, total = len(self.trials) - self.replayed, self.budget() - self.replayed
             spent = now - self.began
-        return f"about {duration(spent * (total - done) / done)} left" if done else "time left unknown"
+        return f"about {duration(spent * max(0, total - done) / done)} left" if done else "time left unknown"
 
     def budget(self) -> int:
         """Return how many trials there will be; 0 before the search has started."""
@@ -80,6 +88,9 @@ class Progress:
 
     def stage(self) -> str:
         """Say what is being done."""
+        if self.confirming is None and self.controlling is not None:
+            done, total = self.controlling.done, self.controlling.total
+            return f"control    random search, {done:.1f} of {total:.1f} full trainings"
         if self.confirming is None:
             return f"searching  {len(self.trials)} of {self.budget()} trials, {self.doing}"
         what = {"tune": "tuning learning rates", "seeds": "paired seeds, held-out split"}[self.confirming.stage]
@@ -91,7 +102,9 @@ class Progress:
             return "starting"
         facts, recipe = self.started.facts, self.started.recipe
         where = f"{self.started.device}, {self.started.workers or 'no'} worker{'s' * (self.started.workers != 1)}"
-        extra = f", {100 * recipe.label_noise:g}% label noise" if recipe.label_noise else ""
+        kind = "" if recipe.label_noise_kind == "symmetric" else f"{recipe.label_noise_kind} "
+        extra = f", {100 * recipe.label_noise:g}% {kind}label noise" if recipe.label_noise else ""
+        extra += f", {recipe.train_size} labels" if recipe.train_size else ""
         extra += f", long tail {recipe.long_tail:g}" if recipe.long_tail > 1 else ""
         return (
             f"{facts.name}{extra}: {facts.classes} classes, {facts.sizes[0]} training samples, "
@@ -126,7 +139,7 @@ class PlainView:
                 f"{event.done} of {self._progress.budget()} trials, "
                 f"{self._best()}{'' if event.replayed else ', ' + self._progress.left()}"
             )
-        elif isinstance(event, Confirming) and self._worth(event):
+        elif isinstance(event, Controlling) or (isinstance(event, Confirming) and self._worth(event)):
             self._say(f"{self._progress.stage()}, {self._progress.left()}")
 
     def _worth(self, event: Confirming) -> bool:

@@ -13,7 +13,7 @@ from lossml.search.confirm import Verdict, points
 from lossml.search.objective import as_read, written
 from lossml.search.recipe import Recipe
 from lossml.search.records import FULL, State, Trial
-from lossml.search.summary import Agreement, Summary
+from lossml.search.summary import Agreement, Control, Summary
 from lossml.zoo import Entry
 
 STYLES = {"better": "bold green", "worse": "red", "failed": "red", "reference": "dim"}
@@ -94,6 +94,15 @@ def _rung(one: Agreement) -> str:
     return (
         f"{start}rank correlation with full training {value:.2f} [{low:.2f}, {high:.2f}], "
         f"over the {one.trials} trials the pruner let through"
+    )
+
+
+def control(one: Control, objective: str) -> Text:
+    """Say what the control trained and how far it came, on the data that both selected on."""
+    score, other = ("none" if value is None else written(value, objective) for value in one.scores)
+    return Text(
+        f"control    random search: {one.trials} trials, {one.trained[1]:.1f} full trainings against "
+        f"{one.trained[0]:.1f}; best {objective} {other} against {score}, on the search-validation split"
     )
 
 

@@ -60,6 +60,29 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """The best that the search found against the best of its control, paired by seed.
+
+    Attributes:
+        ours: label of the search's.
+        theirs: label of the control's.
+        difference: positive where the search's is better.
+        low: lower end of its interval.
+        high: upper end.
+        p: of one test, uncorrected.
+        verdict: "better", "worse" or "no difference".
+    """
+
+    ours: str
+    theirs: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """The result of a comparison.
 
@@ -68,12 +91,14 @@ class Comparison:
         design: how it was compared.
         samples: size of the held-out split.
         noise: standard deviation of the difference between two trainings of the reference.
+        control: the search against its control; None where there was no control, or nothing of it was left.
     """
 
     rows: tuple[Row, ...]
     design: Design
     samples: int
     noise: float
+    control: Match | None = None
 
 
 def compare(
@@ -197,10 +222,13 @@ def _rate_of(tried: Tried) -> float | None:
 
 
 def _kept(work: _Work, tuned: Sequence[Tried]) -> list[int]:
-    """Choose who goes on to the held-out split: all that were given by name, and the best of those found."""
-    found = [k for k, one in enumerate(work.losses) if not one.named]
-    best = sorted(found, key=lambda k: -max(tuned[k].values(), default=-math.inf))[: work.design.keep or None]
-    return [k for k in range(len(work.losses)) if k not in found or k in best]
+    """Choose who goes on to the held-out split: all that were given by name, and the best that each search found."""
+    kept = {k for k, one in enumerate(work.losses) if one.named}
+    for control in (False, True):
+        found = [k for k, one in enumerate(work.losses) if not one.named and one.control is control]
+        best = sorted(found, key=lambda k: -max(tuned[k].values(), default=-math.inf))
+        kept.update(best[: work.design.keep or None])
+    return sorted(kept)
 
 
 def _judged(work: _Work, rates: Sequence[float | None]) -> Comparison:
@@ -209,16 +237,36 @@ def _judged(work: _Work, rates: Sequence[float | None]) -> Comparison:
     if rows[0].verdict == "failed":
         raise LossMLError(f"the reference {rows[0].contender.label} could not be trained: {rows[0].reason}")
     alive = [k for k in range(1, len(rows)) if rows[k].verdict != "failed"]
-    # What was found and what was known before are two questions, each corrected for its own number.
-    for family in (
-        [k for k in alive if rows[k].contender.trial >= 0],
-        [k for k in alive if rows[k].contender.trial < 0],
-    ):
+    # What was found, what the control found and what was known before are questions of their own, each corrected
+    # for its own number.
+    families = _families(rows, alive)
+    for family in families:
         differences = [_difference(results[k], results[0], work.design.objective) for k in family]
         for k, found in zip(family, judge(differences, work.design.alpha), strict=True):
             rows[k] = _with_verdict(rows[k], found, work.design.alpha / len(family))
     noise = math.sqrt(2.0) * rows[0].spread
-    return Comparison(tuple(rows), work.design, work.trainer.facts.sizes[2], noise)
+    control = _match(rows, results, families, work.design)
+    return Comparison(tuple(rows), work.design, work.trainer.facts.sizes[2], noise, control)
+
+
+def _families(rows: Sequence[Row], alive: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+    found = [k for k in alive if rows[k].contender.trial >= 0]
+    ours, theirs = ([k for k in found if rows[k].contender.control is control] for control in (False, True))
+    return ours, theirs, [k for k in alive if rows[k].contender.trial < 0]
+
+
+def _match(
+    rows: Sequence[Row], results: Sequence[Sequence[Done]], families: Sequence[Sequence[int]], design: Design
+) -> Match | None:
+    """Compare the best that the search found with the best of its control; each had as many candidates."""
+    ours, theirs = families[0], families[1]
+    if not ours or not theirs:
+        return None
+    sign = read_objective(design.objective).sign
+    one, other = (max(family, key=lambda k: sign * rows[k].mean) for family in (ours, theirs))
+    (found,) = judge([_difference(results[one], results[other], design.objective)], design.alpha)
+    labels = rows[one].contender.label, rows[other].contender.label
+    return Match(*labels, found.difference.mean, found.low, found.high, found.p_corrected, found.verdict)
 
 
 def _with_verdict(row: Row, found: Judged, alpha: float) -> Row:

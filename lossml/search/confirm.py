@@ -11,7 +11,7 @@ from lossml.backend import Crowd
 from lossml.program import parse
 from lossml.proxy import Trainer
 from lossml.search import folder as folders
-from lossml.search.compare import Comparison, Row, compare
+from lossml.search.compare import Comparison, Match, Row, compare
 from lossml.search.events import Listener
 from lossml.search.objective import gap, read_objective
 from lossml.search.recipe import Recipe
@@ -55,7 +55,14 @@ def shortlist(trials: Sequence[Trial], objective: str, count: int, classes: int,
     return chosen
 
 
-def confirm(recipe: Recipe, run: Path, trainer: Trainer, trials: Sequence[Trial], listener: Listener) -> Verdict:
+def confirm(
+    recipe: Recipe,
+    run: Path,
+    trainer: Trainer,
+    trials: Sequence[Trial],
+    listener: Listener,
+    control: Sequence[Trial] = (),
+) -> Verdict:
     """Confirm the best trials of a search and write the verdict into its folder.
 
     Args:
@@ -64,13 +71,16 @@ def confirm(recipe: Recipe, run: Path, trainer: Trainer, trials: Sequence[Trial]
         trainer: trains and scores.
         trials: of the search.
         listener: hears how far it is.
+        control: trials of the search of equal cost beside it, confirmed in the same way.
 
     Raises:
         LossMLError: where the first baseline cannot be trained.
     """
     prior, pixels = trainer.facts.prior, trainer.facts.pixels
-    chosen = shortlist(trials, recipe.objective, TUNED * recipe.candidates, len(prior), pixels)
-    losses = _field(recipe, chosen, prior, pixels)
+    chosen, others = (
+        shortlist(some, recipe.objective, TUNED * recipe.candidates, len(prior), pixels) for some in (trials, control)
+    )
+    losses = [*_field(recipe, chosen, prior, pixels), *_controls(others, prior, pixels)]
     design = Design(
         seeds=recipe.confirm_seeds,
         learning_rates=recipe.learning_rates,
@@ -100,14 +110,31 @@ def _field(recipe: Recipe, chosen: Sequence[Trial], prior: Sequence[float], pixe
     return baselines
 
 
+def _controls(chosen: Sequence[Trial], prior: Sequence[float], pixels: int) -> list[Contender]:
+    found = contenders([(f"random #{t.number}", parse(t.program), t.number) for t in chosen], prior, pixels)
+    return [replace(one, control=True) for one in found]
+
+
 def judged(comparison: Comparison) -> Verdict:
     """Say what a comparison allows to be said."""
-    rows = [row for row in comparison.rows if row.contender.trial >= 0 and row.verdict != "failed"]
+    found = (row for row in comparison.rows if row.contender.trial >= 0 and not row.contender.control)
+    rows = [row for row in found if row.verdict != "failed"]
     if not rows:
         return Verdict("Nothing was confirmed: no candidate could be trained to the end.", None, comparison)
     sign = read_objective(comparison.design.objective).sign
     winner = max(rows, key=lambda row: sign * row.mean)
-    return Verdict(_sentence(winner, comparison), winner, comparison)
+    beside = f" {_against(comparison.control, comparison.design)}" if comparison.control else ""
+    return Verdict(_sentence(winner, comparison) + beside, winner, comparison)
+
+
+def _against(control: Match, design: Design) -> str:
+    """Say how the search stands against its control."""
+    interval = gap(control.difference, design.objective, (control.low, control.high))
+    ends = {"better": "the search beats it", "worse": "it beats the search"}.get(control.verdict, "no difference found")
+    return (
+        f"Against a random search of equal training, whose best is {control.theirs}: {interval}, "
+        f"p = {control.p:.2g}, {ends}."
+    )
 
 
 def _sentence(winner: Row, comparison: Comparison) -> str:
@@ -161,7 +188,8 @@ def read_verdict(run: Path) -> Verdict | None:
 def _comparison(found: Mapping[str, Any]) -> Comparison:
     design: dict[str, Any] = {**found["design"], "learning_rates": tuple(found["design"]["learning_rates"])}
     rows = tuple(_row(row) for row in found["rows"])
-    return Comparison(rows, Design(**design), found["samples"], found["noise"])
+    match = found.get("control")
+    return Comparison(rows, Design(**design), found["samples"], found["noise"], Match(**match) if match else None)
 
 
 def _row(found: Mapping[str, Any]) -> Row:

@@ -74,7 +74,20 @@ class Confirming:
     stage: str
 
 
-Event = Started | Proposed | RungStarted | CohortFinished | Confirming
+@dataclass(frozen=True, slots=True)
+class Controlling:
+    """The control of equal training goes on.
+
+    Attributes:
+        done: training so far, in full trainings.
+        total: what the search itself was trained.
+    """
+
+    done: float
+    total: float
+
+
+Event = Started | Proposed | RungStarted | CohortFinished | Controlling | Confirming
 
 
 class Listener(Protocol):

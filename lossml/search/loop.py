@@ -3,24 +3,54 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from time import monotonic
+from typing import Protocol
 
 import torch
 
 from lossml.backend import Crowd, ProgramLoss
 from lossml.evolve import Parent
 from lossml.program import Node, parse, show
-from lossml.proxy import Outcome, Run, Score, Trainer, Weights
-from lossml.search import folder as folders
+from lossml.proxy import Facts, Outcome, Run, Score, Weights
 from lossml.search.events import CohortFinished, Listener, Proposed, RungStarted
-from lossml.search.journal import Journal
-from lossml.search.propose import Accepted, ExhaustedError, Plan, fill, make_proposer, make_scale, make_surrogate
+from lossml.search.propose import (
+    ALL_RULES,
+    Accepted,
+    ExhaustedError,
+    Plan,
+    Rules,
+    fill,
+    make_proposer,
+    make_scale,
+    make_surrogate,
+)
 from lossml.search.pruning import Fate, Measure, Measured, make_pruner, make_shadow, run_cohort
 from lossml.search.recipe import Recipe
 from lossml.search.records import Cohort, Metrics, State, Trial
 
 SEARCH_SEED, MOST_TRIALS = 10**12, 10**6  # far from a confirmation's seeds, so that no luck is reused
+
+
+class Ledger(Protocol):
+    """Keeps what a search has found; the run's journal, or whatever does the same."""
+
+    def cohorts(self) -> Sequence[tuple[Cohort, tuple[Trial, ...]]]:
+        """Return the recorded cohorts with their trials, in order."""
+        ...
+
+    def record(self, cohort: Cohort, trials: Sequence[Trial]) -> None:
+        """Keep a cohort's results."""
+        ...
+
+
+class Training(Protocol):
+    """Trains for a search; see `Trainer`."""
+
+    facts: Facts
+
+    def advance(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> list[Outcome]:
+        """Train runs from one fidelity to another."""
+        ...
 
 
 def metrics_of(score: Score) -> Metrics:
@@ -44,7 +74,7 @@ def _parents(trials: Sequence[Trial], objective: str) -> list[Parent]:
     return [Parent(parse(t.program), t.number, () if t.state is State.FAILED else t.scores(objective)) for t in trials]
 
 
-def _trained(trainer: Trainer, runs: Sequence[Run], rungs: Sequence[int], listener: Listener) -> Measure:
+def _trained(trainer: Training, runs: Sequence[Run], rungs: Sequence[int], listener: Listener) -> Measure:
     """Return what measures members of a cohort by training them on from where they stand."""
     states: list[Weights | None] = [None] * len(runs)
 
@@ -70,25 +100,28 @@ def _stored(trials: Sequence[Trial]) -> Measure:
 
 
 class Search:
-    """A search in progress; a leaf that owns the journal and the pruner's study.
+    """A search in progress; a leaf that writes the ledger and owns the pruner's study.
 
     Args:
         recipe: what to do.
-        run: the run's folder.
+        ledger: what was found before and where to keep what is found.
         trainer: what trains.
         listener: hears what happens.
+        rules: which tests a program must pass before it is trained.
     """
 
-    def __init__(self, recipe: Recipe, run: Path, trainer: Trainer, listener: Listener) -> None:
-        """Replay what the journal holds."""
-        self._recipe, self._trainer, self._listener = recipe, trainer, listener
-        self._journal = Journal(run / folders.JOURNAL, recipe.objective, recipe.rungs)
-        self._proposer, self._rejected_seeds = make_proposer(recipe, trainer.facts.prior, trainer.facts.pixels)
+    def __init__(
+        self, recipe: Recipe, ledger: Ledger, trainer: Training, listener: Listener, rules: Rules = ALL_RULES
+    ) -> None:
+        """Replay what the ledger holds."""
+        self._recipe, self._trainer, self._listener, self._rules = recipe, trainer, listener, rules
+        self._ledger, facts = ledger, trainer.facts
+        self._proposer, self._rejected_seeds = make_proposer(recipe, facts.prior, facts.pixels, rules)
         self._surrogate = make_surrogate(recipe)
         self._shadow = make_shadow(make_pruner(recipe.pruner, recipe.cohort, recipe.rungs))
         self._told: list[Trial] = []
-        self._crowd = Crowd.of([], trainer.facts.classes, trainer.facts.pixels)
-        for cohort, trials in self._journal.cohorts():
+        self._crowd = Crowd.of([], facts.classes, facts.pixels)
+        for cohort, trials in ledger.cohorts():
             run_cohort(self._shadow, cohort.size, recipe.objective, _stored(trials), recipe.rungs)
             self._finish(trials, replayed=True)
 
@@ -97,9 +130,19 @@ class Search:
         """Whether the budget is spent."""
         return len(self._told) >= self._recipe.budget
 
-    def run(self, deadline: float) -> None:
-        """Search until the budget is spent or the deadline (monotonic seconds) has passed."""
-        while not self.is_done and monotonic() < deadline:
+    @property
+    def trained(self) -> int:
+        """How much was trained so far, in sixteenths of a full training."""
+        return sum(trial.trained(self._recipe.rungs) for trial in self._told)
+
+    def run(self, deadline: float, most: float = float("inf")) -> None:
+        """Search until the budget is spent, the deadline (monotonic seconds) has passed, or `most` is trained.
+
+        Args:
+            deadline: after which no further cohort starts.
+            most: training, in sixteenths of a full one, after which no further cohort starts.
+        """
+        while not self.is_done and monotonic() < deadline and self.trained < most:
             try:
                 self._one_cohort(min(self._recipe.cohort, self._recipe.budget - len(self._told)))
             except ExhaustedError:
@@ -116,7 +159,7 @@ class Search:
         fates = run_cohort(self._shadow, len(numbers), self._recipe.objective, self._training(plan), self._recipe.rungs)
         cohort = Cohort(start, len(numbers), plan.rejections, (planned - began, monotonic() - planned))
         trials = [_trial(*row) for row in zip(numbers, plan.accepted, fates, strict=True)]
-        self._journal.record(cohort, trials)
+        self._ledger.record(cohort, trials)
         self._finish(trials, replayed=False)
 
     def _plan(self, size: int) -> Plan:
@@ -125,7 +168,7 @@ class Search:
         history = _parents(self._told, self._recipe.objective)
         facts = self._trainer.facts
         scale = make_scale(facts.prior, facts.pixels)
-        plan = fill(self._proposer, rng, history, known, self._crowd, size, self._surrogate, scale)
+        plan = fill(self._proposer, rng, history, known, self._crowd, size, self._surrogate, scale, self._rules)
         if self._told:
             return plan
         return Plan(plan.accepted, dict(Counter(plan.rejections) + Counter(self._rejected_seeds)))
@@ -155,7 +198,7 @@ def _trial(number: int, one: Accepted, fate: Fate) -> Trial:
         proposal.operator,
         proposal.parents,
         one.scale,
-        one.fingerprint.keys,
+        one.keys,
         fate.state,
         fate.metrics,
         fate.reason,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossml import zoo
-from lossml.backend import Crowd, Fingerprint, Rejection, Screened, descend, gradient_scale, sieve
+from lossml.backend import Crowd, Rejection, Screened, descend, gradient_scale, sieve
 from lossml.backend.load import read_program
 from lossml.distill.halloffame import read_hall_of_fame
 from lossml.errors import LossMLError, RecipeError
@@ -24,9 +24,10 @@ from lossml.search.recipe import Recipe
 
 LARGEST = 1_000_000  # characters read of a file of seeds
 ASKED = 96  # programs proposed in one call
-DESCENDED = 48  # programs that descend side by side
+DESCENDED, DESCENDED_EACH = 48, 3  # programs that descend side by side: at most, and for each that is wanted
 UNEVEN = 1.5  # the largest class against the smallest, from which the prior is worth reading
 KIN = 3  # variants of one loss that are trained: more would only fill the population with it
+UNSCREENED = frozenset({Rejection.FLAT, Rejection.SIGN})  # let pass without the screens
 ROUNDS = 60  # calls before the search says that it finds nothing new
 
 
@@ -38,11 +39,29 @@ NOTHING_NEW = "no new program passed the screens in {} proposals; widen the gram
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """Which tests a program must pass before it is trained; all in a search, fewer to measure what one is worth.
+
+    What is not finite at ordinary logits is never trained.
+
+    Attributes:
+        screens: a gradient, its sign, a moment of training.
+        different: no duplicate, and no further variant of a loss that was trained several times.
+    """
+
+    screens: bool = True
+    different: bool = True
+
+
+ALL_RULES = Rules()
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
-    """A program worth training."""
+    """A program worth training, its fingerprint's keys, and the factor on its gradient."""
 
     proposal: Proposal
-    fingerprint: Fingerprint
+    keys: tuple[str, ...]
     scale: float
 
 
@@ -99,7 +118,9 @@ def _lines(path: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
-def make_proposer(recipe: Recipe, prior: Sequence[float], pixels: int = 1) -> tuple[Proposer, Mapping[str, int]]:
+def make_proposer(
+    recipe: Recipe, prior: Sequence[float], pixels: int = 1, rules: Rules = ALL_RULES
+) -> tuple[Proposer, Mapping[str, int]]:
     """Return the proposer that a recipe names, and the seeds that the screens reject, by reason.
 
     Seeds are screened here, once: a proposer would suggest a rejected one again for every cohort.
@@ -108,12 +129,13 @@ def make_proposer(recipe: Recipe, prior: Sequence[float], pixels: int = 1) -> tu
         recipe: of the search.
         prior: share of each class in the task's training split.
         pixels: of a sample.
+        rules: which tests there are.
     """
     grammar = make_grammar(recipe, prior, pixels)
     if recipe.proposer == "random":
         return RandomProposer(grammar), {}
     seeds = [Proposal(program, name) for name, program in seed_programs(recipe, prior, pixels)]
-    usable, rejections = _usable(seeds, prior, pixels)
+    usable, rejections = _usable(seeds, prior, pixels, rules)
     return EvolutionaryProposer(grammar, seeds=tuple((one.operator, one.program) for one in usable)), rejections
 
 
@@ -131,7 +153,7 @@ def make_scale(prior: Sequence[float], pixels: int = 1) -> Scale:
     return partial(gradient_scale, classes=len(prior), pixels=pixels, prior=prior)
 
 
-def fill(
+def fill(  # noqa: PLR0913, PLR0917 - all that a search knows when it fills a cohort
     proposer: Proposer,
     rng: random.Random,
     history: Sequence[Parent],
@@ -140,6 +162,7 @@ def fill(
     size: int,
     surrogate: Surrogate | None = None,
     scale: Scale | None = None,
+    rules: Rules = ALL_RULES,
 ) -> Plan:
     """Find `size` programs worth training.
 
@@ -152,11 +175,12 @@ def fill(
         size: how many are wanted.
         surrogate: puts proposals into an order; None for the proposer's own.
         scale: gives losses cross-entropy's gradient size on the task; None for that of even classes.
+        rules: which tests there are.
 
     Raises:
         ExhaustedError: where nothing new is found at all.
     """
-    cohort = _Cohort(crowd, set(known), size, scale)
+    cohort = _Cohort(crowd, set(known), size, scale, rules)
     seen, choosing = list(history), surrogate is not None and surrogate.ready(history)
     for _ in range(ROUNDS):
         proposals = proposer.propose(rng, seen, ASKED * surrogate.breadth if surrogate and choosing else ASKED)
@@ -190,8 +214,8 @@ def _places(offers: Sequence[_Offer]) -> NDArray[np.float64]:
 class _Cohort:
     """A cohort that is being filled: what was accepted, what was rejected, what is known; a leaf."""
 
-    def __init__(self, crowd: Crowd, known: set[str], size: int, scale: Scale | None) -> None:
-        self._crowd, self._known, self._size = crowd, known, size
+    def __init__(self, crowd: Crowd, known: set[str], size: int, scale: Scale | None, rules: Rules) -> None:
+        self._crowd, self._known, self._size, self._rules = crowd, known, size, rules
         self._scale = scale or partial(gradient_scale, classes=crowd.probe.classes)
         self.accepted: list[Accepted] = []
         self.rejections: Counter[str] = Counter()
@@ -203,15 +227,18 @@ class _Cohort:
     def sieved(self, proposals: Sequence[Proposal]) -> list[_Offer]:
         """Return what passes the cheap screens, and count the rest."""
         programs = [proposal.program for proposal in proposals]
-        screened = sieve(programs, self._crowd.probe, self._known)
+        screened = sieve(programs, self._crowd.probe, self._known if self._rules.different else None)
         offers = [_Offer(*row) for row in zip(proposals, screened, strict=True)]
         return [offer for offer in offers if self._passes(offer)]
 
     def take(self, offers: Sequence[_Offer]) -> int:
         """Accept the first that descend until the cohort is full; return how many were not looked at."""
-        for start in range(0, len(offers), DESCENDED):
-            part = offers[start : start + DESCENDED]
-            after = descend([offer.screened for offer in part], self._crowd.probe)
+        step = max(1, min(DESCENDED, DESCENDED_EACH * self._size))
+        for start in range(0, len(offers), step):
+            part = offers[start : start + step]
+            after = [offer.screened for offer in part]
+            if self._rules.screens:
+                after = descend(after, self._crowd.probe)
             programs = [offer.proposal.program for offer in part]
             scales = map(float, self._scale(programs))
             for k, (offer, screened, scale) in enumerate(zip(part, after, scales, strict=True)):
@@ -221,27 +248,33 @@ class _Cohort:
         return 0
 
     def _judge(self, offer: _Offer, scale: float) -> None:
-        found = offer.screened.fingerprint
-        if not self._passes(offer) or found is None:
+        if not self._passes(offer):
             return
-        if not 0.0 < scale < float("inf"):
+        usable = 0.0 < scale < float("inf")
+        if self._rules.screens and not usable:
             self.rejections[Rejection.FLAT.name] += 1
             return
+        found = offer.screened.fingerprint
+        keys = found.keys if found else ()
         self._crowd = self._crowd.plus(offer.screened.place.unsqueeze(0))
-        self._known.update(found.keys)
-        self.accepted.append(Accepted(offer.proposal, found, scale))
+        self._known.update(keys)
+        self.accepted.append(Accepted(offer.proposal, keys, scale if usable else 1.0))
 
     def _passes(self, offer: _Offer) -> bool:
         reason = offer.screened.rejection
-        if reason is None and self._crowd.kin(offer.screened.place.unsqueeze(0)) >= [KIN]:
+        if reason in UNSCREENED and not self._rules.screens:
+            reason = None
+        if reason is None and self._rules.different and self._crowd.kin(offer.screened.place.unsqueeze(0)) >= [KIN]:
             reason = Rejection.CROWDED
         if reason is not None:
             self.rejections[reason.name] += 1
         return reason is None
 
 
-def _usable(proposals: Sequence[Proposal], prior: Sequence[float], pixels: int) -> tuple[list[Proposal], Counter[str]]:
+def _usable(
+    proposals: Sequence[Proposal], prior: Sequence[float], pixels: int, rules: Rules
+) -> tuple[list[Proposal], Counter[str]]:
     """Screen proposals that nothing is known before; return those worth training and why the others are not."""
-    cohort = _Cohort(Crowd.of([], len(prior), pixels), set(), len(proposals), make_scale(prior, pixels))
+    cohort = _Cohort(Crowd.of([], len(prior), pixels), set(), len(proposals), make_scale(prior, pixels), rules)
     cohort.take(cohort.sieved(proposals))
     return [one.proposal for one in cohort.accepted], cohort.rejections

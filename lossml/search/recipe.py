@@ -18,11 +18,13 @@ from lossml.search.records import FULL, RUNGS
 
 PRUNERS = ("asha", "hyperband", "median", "none")
 PROPOSERS = ("surrogate", "evolve", "random")
+CONTROLS = ("none", "random")
+NOISE_KINDS = ("symmetric", "asymmetric")
 BASELINES = ("ce", "label-smoothing", "focal", "poly1", "gce")
 LONG_TAIL_BASELINE = "logit-adjustment"
 LONGEST = 1e9  # seconds: more than any search takes, less than overflows a clock
-MAY_CHANGE = frozenset({"budget", "time_limit", "trial_time_limit", "workers", "data_root"})
-"""Keys that a resumed search may set anew: they do not change what a trial gives."""
+MAY_CHANGE = frozenset({"budget", "control", "time_limit", "trial_time_limit", "workers", "data_root"})
+"""Keys that a resumed search may set anew: they do not change what a trial of it gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,12 @@ class Recipe:
         proposer: "random"; "evolve", which varies what did well; or "surrogate", which varies much more and
             trains what a model of gradient and merit finds promising.
         pruner: "asha", "hyperband", "median" or "none".
+        control: "random" for a random search of equal training beside this one, or "none".
         rungs: fidelities at which trials are compared and pruned, in sixteenths of full training.
         cohort: how many trials train side by side before the next are proposed.
         label_noise: share of wrong training labels.
+        label_noise_kind: "symmetric" for any wrong class, "asymmetric" for the one after the right one.
+        train_size: labelled training samples; 0 for all there are.
         long_tail: imbalance ratio of the training split.
         schedules: whether losses may read t, the training progress, and so change while a network trains.
         objective: what is optimised: accuracy, balanced_accuracy, miou, nll, ece, or a sum of them; see
@@ -64,9 +69,12 @@ class Recipe:
     seeds: str = "zoo"
     proposer: str = "surrogate"
     pruner: str = "asha"
+    control: str = "none"
     rungs: tuple[int, ...] = RUNGS
     cohort: int = 16
     label_noise: float = 0.0
+    label_noise_kind: str = "symmetric"
+    train_size: int = 0
     long_tail: float = 1.0
     schedules: bool = False
     objective: str = "accuracy"
@@ -134,9 +142,12 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "seeds": (lambda v: isinstance(v, str) and bool(v), "must be zoo, none or a file with one loss a line"),
         "proposer": _one_of(PROPOSERS),
         "pruner": _one_of(PRUNERS),
+        "control": _one_of(CONTROLS),
         "rungs": (_is_rungs, f"must be a growing list of sixteenths of full training, the last {FULL}"),
         "cohort": _whole(1, 1024),
         "label_noise": _number(0.0, 0.95),
+        "label_noise_kind": _one_of(NOISE_KINDS),
+        "train_size": _whole(0, 1_000_000_000),
         "long_tail": _number(1.0, 10_000.0),
         "schedules": (lambda v: isinstance(v, bool), "must be true or false"),
         "objective": (is_objective, RULE),

@@ -68,6 +68,11 @@ class Trial:
         """Return the objective by rung, more is better."""
         return tuple(m.of(objective) for m in self.metrics)
 
+    def trained(self, rungs: Sequence[int]) -> int:
+        """Return how far it was trained, in sixteenths; one that failed was on the way to its next rung."""
+        reached = len(self.metrics) + (self.state is State.FAILED)
+        return rungs[min(reached, len(rungs)) - 1] if reached else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Cohort:

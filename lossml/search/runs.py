@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
@@ -14,14 +14,16 @@ from lossml.proxy.tasks import check_name
 from lossml.resources import is_file
 from lossml.search import folder as folders
 from lossml.search.confirm import Verdict, confirm, finalists, read_verdict
-from lossml.search.events import Listener, Started, silent
-from lossml.search.journal import cohorts_of, read_study
+from lossml.search.events import CohortFinished, Controlling, Event, Listener, Started, silent
+from lossml.search.journal import Journal, cohorts_of, read_study
 from lossml.search.loop import Search, rejections
 from lossml.search.propose import seed_programs
 from lossml.search.pruning import STUDY
-from lossml.search.recipe import Recipe, make_recipe, resumed
-from lossml.search.records import Cohort, Trial, as_json
+from lossml.search.recipe import CONTROLS, Recipe, make_recipe, resumed
+from lossml.search.records import FULL, Cohort, Trial, as_json
 from lossml.search.summary import Summary, summary
+
+NO_CONTROL, MANY = CONTROLS[0], 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,14 @@ def _trainer(recipe: Recipe) -> Trainer:
 
 def spec_of(recipe: Recipe) -> TaskSpec:
     """Return the task of a recipe; its noise is the same for every seed of a search."""
-    return TaskSpec(recipe.dataset, recipe.data_root or None, recipe.label_noise, recipe.long_tail)
+    return TaskSpec(
+        recipe.dataset,
+        recipe.data_root or None,
+        recipe.label_noise,
+        recipe.long_tail,
+        noise_kind=recipe.label_noise_kind,
+        train_size=recipe.train_size,
+    )
 
 
 def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener, *, confirming: bool) -> RunRecord:
@@ -132,15 +141,46 @@ def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener, *, conf
     listener(Started(recipe, facts, trainer.device, trainer.workers, str(run)))
     deadline = monotonic() + recipe.time_limit if recipe.time_limit else float("inf")
     with folders.reading(run):
-        going = Search(recipe, run, trainer, listener)
+        going = Search(recipe, Journal(run / folders.JOURNAL, recipe.objective, recipe.rungs), trainer, listener)
     if not going.is_done:
         (run / folders.VERDICT).unlink(missing_ok=True)  # it is of fewer trials than there will be
     going.run(deadline)
+    others = _controlled(recipe, run, trainer, going.trained, listener) if recipe.control != NO_CONTROL else ()
     record = load_run(run)
     folders.write_atomically(run / folders.SUMMARY, json.dumps(as_json(record.summary), indent=2) + "\n")
     if confirming and recipe.candidates and record.trials:
-        confirm(recipe, run, trainer, record.trials, listener)
+        confirm(recipe, run, trainer, record.trials, listener, others)
     return load_run(run)
+
+
+def _controlled(recipe: Recipe, run: Path, trainer: Trainer, most: int, listener: Listener) -> tuple[Trial, ...]:
+    """Search at random until as much is trained as the search was, to the end of a cohort.
+
+    Screens, pruner, rungs and each trial's seed are the search's own: the two differ in what is proposed alone.
+    """
+    alone = replace(recipe, proposer=recipe.control, seeds="none", budget=MANY)
+    folder = run / folders.CONTROL
+    folder.mkdir(exist_ok=True)
+
+    def hear(event: Event) -> None:
+        if isinstance(event, CohortFinished):
+            nonlocal trained
+            trained += sum(trial.trained(recipe.rungs) for trial in event.trials)
+            listener(Controlling(trained / FULL, most / FULL))
+
+    trained = 0
+    listener(Controlling(0.0, most / FULL))
+    with folders.reading(run):
+        going = Search(alone, Journal(folder / folders.JOURNAL, alone.objective, alone.rungs), trainer, hear)
+    going.run(float("inf"), most)
+    return _trials(folder)[0]
+
+
+def _trials(folder: Path) -> tuple[tuple[Trial, ...], tuple[Cohort, ...]]:
+    """Read the trials and cohorts of the journal in a folder."""
+    study = read_study(folder / folders.JOURNAL, STUDY)
+    found = cohorts_of(study) if study is not None else []
+    return tuple(trial for _, some in found for trial in some), tuple(cohort for cohort, _ in found)
 
 
 def load_run(run: Path) -> RunRecord:
@@ -151,11 +191,9 @@ def load_run(run: Path) -> RunRecord:
     """
     recipe = folders.read_recipe(run)
     with folders.reading(run):
-        study = read_study(run / folders.JOURNAL, STUDY)
-        found = cohorts_of(study) if study is not None else []
-        trials = tuple(trial for _, some in found for trial in some)
-        cohorts = tuple(cohort for cohort, _ in found)
-        return RunRecord(run, recipe, trials, cohorts, read_verdict(run), summary(trials, recipe))
+        trials, cohorts = _trials(run)
+        control, _ = _trials(run / folders.CONTROL)
+        return RunRecord(run, recipe, trials, cohorts, read_verdict(run), summary(trials, recipe, control))
 
 
 def find_run(given: str | None = None, root: str = folders.ROOT) -> Path:

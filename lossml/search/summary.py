@@ -46,6 +46,22 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """The search beside its control, as far as the search-validation split tells.
+
+    Attributes:
+        trials: how many the control trained.
+        trained: training of the search and of the control, in full trainings.
+        scores: best score of the search and of the control after full training, as people read the objective;
+            None for one without a trial trained to the end.
+    """
+
+    trials: int
+    trained: tuple[float, float]
+    scores: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What the trials of a search say together.
 
@@ -53,18 +69,33 @@ class Summary:
         front: best score for each length, the shortest first.
         rungs: agreement of each rung below the last with the last.
         warning: what is wrong with the lowest rung, in words; "" where nothing is.
+        control: the search beside its control; None where it has none.
     """
 
     front: tuple[Point, ...]
     rungs: tuple[Agreement, ...]
     warning: str
+    control: Control | None = None
 
 
-def summary(trials: Sequence[Trial], recipe: Recipe) -> Summary:
-    """Sum up the trials of a search."""
+def summary(trials: Sequence[Trial], recipe: Recipe, control: Sequence[Trial] = ()) -> Summary:
+    """Sum up the trials of a search, and how its control went where there are trials of one."""
     complete = [trial for trial in trials if trial.state is State.COMPLETE]
     rungs = tuple(_agreement(complete, place, rung, recipe.objective) for place, rung in enumerate(recipe.rungs[:-1]))
-    return Summary(_front(complete, recipe.objective), rungs, _warning(complete, recipe))
+    beside = _control(trials, control, recipe) if control else None
+    return Summary(_front(complete, recipe.objective), rungs, _warning(complete, recipe), beside)
+
+
+def _control(trials: Sequence[Trial], control: Sequence[Trial], recipe: Recipe) -> Control:
+    both = trials, control
+    trained, other = (sum(trial.trained(recipe.rungs) for trial in some) / FULL for some in both)
+    score, theirs = (_best(some, recipe.objective) for some in both)
+    return Control(len(control), (trained, other), (score, theirs))
+
+
+def _best(trials: Sequence[Trial], objective: str) -> float | None:
+    scores = [trial.scores(objective)[-1] for trial in trials if trial.state is State.COMPLETE]
+    return as_read(max(scores), objective) if scores else None
 
 
 def _front(complete: Sequence[Trial], objective: str) -> tuple[Point, ...]:

@@ -38,6 +38,7 @@ class Contender:
         trial: number of the trial it comes from, -1 for a baseline.
         known: the zoo's name for it, up to scale; "" where it has none.
         named: whether it was given by name; only others can be left out after tuning.
+        control: whether the control found it and not the search itself.
     """
 
     label: str
@@ -46,6 +47,7 @@ class Contender:
     trial: int = -1
     known: str = ""
     named: bool = True
+    control: bool = False
 
 
 @dataclass(frozen=True, slots=True)

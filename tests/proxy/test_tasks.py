@@ -9,9 +9,10 @@ from PIL import Image
 
 from lossml.errors import DataError, UsageError
 from lossml.proxy import IGNORED, Split, Task, TaskSpec, datasets_status, load_task, task_names
-from lossml.proxy.corrupt import corrupted, flip_labels
+from lossml.proxy.corrupt import FLIPS, corrupted, flip_labels, flip_to_next
 from lossml.proxy.networks import flip_and_shift
 from lossml.proxy.tasks import check_name
+from lossml.search.recipe import NOISE_KINDS
 
 
 def rows(split):
@@ -50,6 +51,54 @@ def test_wrong_labels_are_spread_over_all_other_classes():
     counts = torch.bincount(noisy, minlength=10)
     assert counts[0] == 0
     assert counts[1:].min() > 850
+
+
+def test_asymmetric_noise_moves_each_wrong_label_to_the_next_class():
+    """Exactly the share asked for is wrong, and each wrong label is its class's successor, the last one's the first."""
+    targets = torch.arange(1000) % 4
+    noisy = flip_to_next(targets, 4, 0.3, torch.Generator().manual_seed(0))
+    wrong = targets != noisy
+    assert int(wrong.sum()) == 300
+    assert torch.equal(noisy[wrong], (targets[wrong] + 1) % 4)
+    clean = load_task(TaskSpec("digits"))
+    task = load_task(TaskSpec("digits", label_noise=0.3, noise_kind="asymmetric"))
+    shift = (task.train.targets - clean.train.targets) % 10
+    assert set(shift.tolist()) == {0, 1}
+    assert int(shift.sum()) == round(0.3 * len(clean.train))
+    assert torch.equal(task.validation.targets, clean.validation.targets)
+
+
+def test_the_kinds_of_noise_that_a_recipe_takes_are_those_there_are():
+    """A recipe knows the names without importing torch; they must not drift apart."""
+    assert set(NOISE_KINDS) == set(FLIPS)
+
+
+@pytest.mark.parametrize("size", [10, 57, 300])
+def test_few_labels_keep_the_proportions_of_the_classes(size):
+    """So many samples of the training split, each class within one of its share, the other splits as they were."""
+    full, small = load_task(TaskSpec("digits")), load_task(TaskSpec("digits", train_size=size))
+    assert len(small.train) == size
+    assert rows(small.train) <= rows(full.train)
+    shares = torch.bincount(full.train.targets, minlength=10) * size / len(full.train)
+    assert (torch.bincount(small.train.targets, minlength=10) - shares).abs().max() <= 1
+    assert torch.equal(small.heldout.inputs, full.heldout.inputs)
+    assert small.batch_size <= size
+    other = load_task(TaskSpec("digits", train_size=size, seed=1))
+    assert rows(other.train) != rows(small.train)
+
+
+def test_few_labels_under_a_long_tail_with_noise_go_together():
+    """Size first, then the tail, then noise on what is left."""
+    task = load_task(TaskSpec("digits", label_noise=0.5, long_tail=10, noise_kind="asymmetric", train_size=200))
+    clean = load_task(TaskSpec("digits", long_tail=10, train_size=200))
+    assert len(task.train) == len(clean.train) < 200
+    assert int((task.train.targets != clean.train.targets).sum()) == round(0.5 * len(clean.train))
+
+
+def test_more_labels_than_there_are_is_refused():
+    """The message has both numbers."""
+    with pytest.raises(DataError, match=r"train_size is 898; the training split has 897"):
+        load_task(TaskSpec("digits", train_size=898))
 
 
 def test_a_long_tail_thins_classes_out_exponentially():

@@ -15,7 +15,7 @@ from lossml.search.events import CohortFinished, Confirming, Proposed, RungStart
 from lossml.search.recipe import Recipe
 from lossml.search.records import Metrics, State, Trial
 from lossml.search.statistics import Correlation
-from lossml.search.summary import Agreement, Point, Summary
+from lossml.search.summary import Agreement, Control, Point, Summary
 from lossml.search.trainings import Contender, Design
 from lossml.zoo import ENTRIES
 
@@ -86,6 +86,13 @@ def test_the_front_and_the_rungs_are_shown():
     assert "rung 1/16  too few trials" in text
     assert "The lowest rung is blind." in text
     assert not printed(tables.front(Summary((), (), ""), "accuracy")).strip()
+
+
+def test_a_control_is_shown_beside_the_search():
+    """How much each trained and how far each came; one that trained nothing to the end has no score."""
+    text = printed(tables.control(Control(31, (12.5, 13.0), (0.91, 0.885)), "accuracy"), 200)
+    assert "31 trials, 13.0 full trainings against 12.5; best accuracy 88.50 against 91.00" in text
+    assert "none against 0.4" in printed(tables.control(Control(3, (1.0, 1.0), (0.4, None)), "nll"), 200)
 
 
 def test_a_sum_of_metrics_is_shown_with_its_sign():

@@ -10,7 +10,16 @@ from lossml.errors import LossMLError, RecipeError, UsageError
 from lossml.evolve import EvolutionaryProposer, Parent, Proposal, RandomProposer, Surrogate
 from lossml.program import parse, show
 from lossml.program.grammar import classification_grammar
-from lossml.search.propose import KIN, ExhaustedError, fill, make_grammar, make_proposer, make_surrogate, seed_programs
+from lossml.search.propose import (
+    KIN,
+    ExhaustedError,
+    Rules,
+    fill,
+    make_grammar,
+    make_proposer,
+    make_surrogate,
+    seed_programs,
+)
 from lossml.search.recipe import Recipe
 
 GRAMMAR = classification_grammar()
@@ -189,6 +198,26 @@ def test_no_kind_of_loss_fills_the_search():
     trained = EMPTY.plus(EMPTY.places([one.proposal.program for one in plan.accepted]))
     with pytest.raises(ExhaustedError):
         fill(Fixed("-sum_C(y*logp) + 9/1000*sum_C((p - y)^2)"), random.Random(0), [], [], trained, 1)
+
+
+def test_each_test_can_be_left_out_to_measure_what_it_is_worth():
+    """Without screens what is flat or goes the wrong way is trained, with a scale that can be used; duplicates are not.
+
+    Without the tests for difference duplicates and crowds are trained, and the screens still reject.
+    """
+    flat, wrong, right, twice = "y*0 + p*0", "sum_C(y*logp)", "-sum_C(y*logp)", "-2*sum_C(y*logp)"
+    proposed = flat, wrong, right, twice
+    plan = fill(Fixed(*proposed), random.Random(0), [], [], EMPTY, 4, rules=Rules(screens=False))
+    assert texts(plan) == [flat, wrong, right]
+    assert plan.rejections == {"DUPLICATE": 1}
+    assert plan.accepted[0].scale == 1.0
+    (known,) = screen([parse(right)], make_probe(10))
+    crowd = EMPTY.plus(EMPTY.places([parse(right)] * KIN))
+    again = fill(Fixed(*proposed), random.Random(0), [], known.fingerprint.keys, crowd, 4, rules=Rules(different=False))
+    assert texts(again) == [right, twice]
+    assert again.rejections == {"FLAT": 1, "SIGN": 1}
+    everything = fill(Fixed(*proposed), random.Random(0), [], [], crowd, 4, rules=Rules(screens=False, different=False))
+    assert texts(everything) == list(proposed)
 
 
 def test_rejected_seeds_are_counted_once_and_never_proposed(tmp_path):

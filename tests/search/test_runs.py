@@ -17,7 +17,8 @@ from lossml.program import operations, parse, show
 from lossml.proxy import Trainer
 from lossml.search import folder as folders
 from lossml.search.events import CohortFinished, Confirming, Proposed, Started
-from lossml.search.journal import Journal, read_study
+from lossml.search.journal import Journal, cohorts_of, read_study
+from lossml.search.pruning import STUDY
 from lossml.search.records import State, as_json
 from lossml.search.runs import best, find_run, load_run, resume, search
 
@@ -170,6 +171,51 @@ def test_every_trial_trains_with_a_seed_of_its_own(clouds, monkeypatch):
     go(clouds, seed=8, pruner="none", rungs=[16])
     assert not searched & set(seeds)
     assert not set(seeds[: SMALL["budget"]]) & set(seeds[SMALL["budget"] :])
+
+
+def test_a_control_trains_as_much_at_random_and_stands_in_the_same_table(clouds):
+    """Equal training to within a cohort, the same screens and pruner, its best confirmed beside the search's best."""
+    record = go(clouds, control="random", budget=16, candidates=1)
+    assert table(record) == table(go(clouds, budget=16, candidates=0))
+    control = record.summary.control
+    others = load_control(record)
+    ours, theirs = (sum(t.trained(record.recipe.rungs) for t in some) / 16 for some in (record.trials, others))
+    assert control.trained == (ours, theirs)
+    assert ours <= theirs < ours + record.recipe.cohort
+    assert control.trials == len(others)
+    assert {t.operator for t in others} == {"random"}
+    assert any(t.state is State.PRUNED for t in others)
+    best_of = [
+        max(t.metrics[-1].accuracy for t in some if t.state is State.COMPLETE) for some in (record.trials, others)
+    ]
+    assert list(control.scores) == best_of
+    assert json.loads((record.path / folders.SUMMARY).read_text())["control"] == as_json(control)
+    rows = {row.contender.control: row for row in record.verdict.comparison.rows if row.contender.trial >= 0}
+    assert not record.verdict.winner.contender.control
+    match = record.verdict.comparison.control
+    assert match.difference == pytest.approx(rows[False].mean - rows[True].mean)
+    assert match.theirs == rows[True].contender.label
+    assert match.low <= match.difference <= match.high
+    assert "Against a random search of equal training" in record.verdict.sentence
+    again = resume(record.path, {})
+    assert (table(again), verdict_bytes(again)) == (table(record), verdict_bytes(record))
+
+
+def load_control(record):
+    study = read_study(record.path / folders.CONTROL / folders.JOURNAL, STUDY)
+    return [trial for _, trials in cohorts_of(study) for trial in trials]
+
+
+def test_a_control_can_be_added_to_a_run_that_is_done(clouds):
+    """Resuming with a control gives what the search with it would have given from the start."""
+    flags = {"budget": 8, "candidates": 1}
+    late = resume(go(clouds, **flags).path, {"control": "random"})
+    first = go(clouds, **flags, control="random")
+    assert late.summary == first.summary
+    ours, theirs = late.verdict.comparison.control, first.verdict.comparison.control
+    assert (ours.ours, ours.theirs) == (theirs.ours, theirs.theirs)
+    assert ours.difference == pytest.approx(theirs.difference, abs=0.01)  # batches differ, and with them the rounding
+    assert go(clouds, **flags).verdict.comparison.control is None
 
 
 def test_every_proposer_and_pruner_runs(clouds):
