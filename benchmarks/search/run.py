@@ -2,10 +2,10 @@
 
     python benchmarks/search/run.py [--searches 20] [--budget 32] [--workers 2] [--keep FOLDER]
 
-Six tasks, eight methods (see tasks.py and methods.py), all driving the product's own loop. Every search is charged each
+Six tasks, nine methods (see tasks.py and methods.py), all driving the product's own loop. Every search is charged each
 step it trains, failed and pruned programs included; screens are free, as they train nothing on the task. A search's
 answer is its best trial on the search-validation split; every answer it ever had is trained again on fresh seeds, the
-same for all, and scored on the held-out split, which no search reads. Nothing was tuned on those scores.
+same for all, and scored on the held-out split, which no search reads and on whose scores no method was tuned.
 
 Writes benchmarks/results/search.json, .md and .svg. With --keep, what is done is read from that folder, so that a
 stopped benchmark goes on.

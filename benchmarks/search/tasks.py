@@ -3,6 +3,9 @@
 Fashion-MNIST is averaged over squares of 4 × 4 pixels, so that both data sets are some fifty numbers a sample and a
 network of 16 hidden units learns them in a hundred steps of 16 samples. Training sets are small enough to be met
 several times, as only then wrong labels are learnt by heart.
+
+Rate and standardisation of the inputs were set after a look at what published losses reach on held-out samples. Of
+Fashion-MNIST other held-out samples are used here; digits has none to spare.
 """
 
 from collections.abc import Mapping
@@ -52,8 +55,8 @@ def _standard(split: Split, train: Split) -> Split:
     return Split((split.inputs - train.inputs.mean(0)) / spread, split.targets)
 
 
-def _first(split: Split, count: int) -> Split:
-    return Split(split.inputs[:count], split.targets[:count])
+def _part(split: Split, start: int, stop: int) -> Split:
+    return Split(split.inputs[start:stop], split.targets[start:stop])
 
 
 def make_task(name: str) -> Task:
@@ -61,7 +64,7 @@ def make_task(name: str) -> Task:
     setting = SETTINGS[name]
     task = load_task(TaskSpec(setting.dataset))
     if setting.dataset == "fashion-mnist":
-        validation, heldout = _first(task.validation, VALIDATION), _first(task.heldout, HELDOUT)
+        validation, heldout = _part(task.validation, 0, VALIDATION), _part(task.heldout, HELDOUT, 2 * HELDOUT)
         task = replace(task, train=_flat(task.train), validation=_flat(validation), heldout=_flat(heldout))
     parts = {part: _standard(getattr(task, part), task.train) for part in ("train", "validation", "heldout")}
     network = partial(MLP, FEATURES[setting.dataset], HIDDEN, task.classes)
