@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesRegressor  # pyright: ignore[reportMissingTypeStubs] - it has none
 
 from lossml.evolve.evolutionary import depth_then_score
 from lossml.evolve.propose import Parent
@@ -60,6 +59,8 @@ class Surrogate:
         return _spare([int(k) for k in ranked], self.spared)
 
     def _promise(self, seed: int, merit: Matrix, known: Matrix, offered: Matrix) -> Matrix:
+        from sklearn.ensemble import ExtraTreesRegressor  # pyright: ignore[reportMissingTypeStubs] - it has none
+
         forest: Any = ExtraTreesRegressor(
             self.trees, min_samples_leaf=2, max_features=0.3, random_state=seed % 2**32, n_jobs=1
         )

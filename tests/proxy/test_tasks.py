@@ -322,7 +322,7 @@ def test_masks_take_no_label_noise_and_no_tail(options):
     task = simple(**dict.fromkeys(("train", "validation", "heldout"), masked()))
     assert task.pixels == 9
     assert task.prior == pytest.approx((2 / 3, 1 / 3))
-    with pytest.raises(UsageError, match="need one class for each"):
+    with pytest.raises(UsageError, match="need one class each"):
         corrupted(task, options.get("label_noise", 0.0), options.get("long_tail", 1.0), 0)
 
 

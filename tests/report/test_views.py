@@ -145,7 +145,7 @@ def test_durations_read_well(seconds, text):
 
 
 EVENTS = [
-    Started(RECIPE, FACTS, "cpu", 1, 0, "runs/x"),
+    Started(RECIPE, FACTS, "cpu", 1, "runs/x"),
     Proposed((0, 1), {"SIGN": 3}),
     RungStarted(4, 2),
     CohortFinished((TRIALS[2],), 1, replayed=True),
