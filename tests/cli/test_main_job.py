@@ -149,7 +149,7 @@ def test_benchmark_compares_losses_on_masks(lossml, tmp_path):
     assert "| lovasz |" in (tmp_path / "out" / "result.md").read_text()
     noisy = lossml(*command, "--label-noise", 0.1)
     assert noisy.returncode == 2
-    assert "need one class for each" in noisy.stderr
+    assert "need one class each" in noisy.stderr
 
 
 def heed_interrupts():
