@@ -104,7 +104,7 @@ def _digits() -> Task:
         Split(torch.as_tensor(x, dtype=torch.float32) / 16.0, torch.as_tensor(y))
         for x, y in ((train, train_y), (val, val_y), (held, held_y))
     ]
-    return Task("digits", 10, *parts, network=partial(MLP, 64, 32, 10), steps=1120, learning_rate=1e-2, group=16)
+    return Task("digits", 10, *parts, network=partial(MLP, 64, 32, 10), steps=1120, learning_rate=1e-2, group=8)
 
 
 def _images(name: str, data_root: str | None) -> Task:
