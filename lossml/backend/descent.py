@@ -6,9 +6,9 @@ overflows as the network grows confident. The clusters overlap because on separa
 loss that gives classes up looks well for a hundred steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 from lossml.backend import adamw, runtime
 from lossml.backend.batch import Schedule, run, schedule
 from lossml.backend.interpret import Inputs
+from lossml.backend.machine import Machine, make_machine
 from lossml.backend.probe import CHUNK, CROSS_ENTROPY, gradient_scale
 from lossml.backend.weighting import weights_of
 from lossml.program import Node
@@ -60,17 +61,40 @@ def _logits(weights: Tensor, inputs: Tensor) -> Tensor:
     return torch.einsum("bnf,kfc->kbcn", inputs, weights)
 
 
-def _gradient(plan: Schedule, weights: Tensor, batch: tuple[Tensor, Tensor], progress: float) -> Tensor:
+Slope = Callable[[Tensor, Tensor, float], Tensor]
+"""Gives programs' gradients on logits (K, B, C, N) and classes (B, N) at a moment of training."""
+
+
+def _slope_of(programs: Sequence[Node], pixels: int) -> Slope:
+    """Prepare programs to be differentiated many times: on the machine where it serves, else on tensors."""
+    machine = make_machine(programs) if pixels == 1 else None
+    return partial(_on_tensors, schedule(programs)) if machine is None else partial(_on_machine, machine)
+
+
+def _on_machine(machine: Machine, logits: Tensor, target: Tensor, progress: float) -> Tensor:
+    target = target.squeeze(1).expand(len(logits), -1)
+    return machine.run(logits.squeeze(3), target, _even(logits), progress)[1].unsqueeze(3)
+
+
+def _on_tensors(plan: Schedule, logits: Tensor, target: Tensor, progress: float) -> Tensor:
+    leaf = logits.requires_grad_()
+    y, _ = runtime.one_hot(target.expand(len(leaf), *target.shape), leaf, None)
+    losses = run(plan, Inputs(leaf, y, weights_of(y, None, None), _even(leaf), progress))
+    if not losses.requires_grad:
+        return torch.zeros_like(leaf)
+    (found,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True, materialize_grads=True)
+    return found
+
+
+def _even(logits: Tensor) -> Tensor:
+    """Return the class shares of the clusters, whose labels are drawn evenly."""
+    return torch.full((logits.shape[2],), 1.0 / logits.shape[2])
+
+
+def _gradient(slope: Slope, weights: Tensor, batch: tuple[Tensor, Tensor], progress: float) -> Tensor:
     """Take the gradient (K, F, C) of each program's mean loss on inputs (B, N, F) and targets (B, N)."""
     inputs, target = batch
-    prior = weights.new_full((weights.shape[2],), 1.0 / weights.shape[2])  # the labels are drawn evenly
-    logits = _logits(weights, inputs).requires_grad_()
-    y, _ = runtime.one_hot(target.expand(len(weights), *target.shape), logits, None)
-    losses = run(plan, Inputs(logits, y, weights_of(y, None, None), prior, progress))
-    if not losses.requires_grad:
-        return torch.zeros_like(weights)
-    (found,) = torch.autograd.grad(losses.sum(), logits, allow_unused=True, materialize_grads=True)
-    return torch.einsum("bnf,kbcn->kfc", inputs, found)
+    return torch.einsum("bnf,kbcn->kfc", inputs, slope(_logits(weights, inputs), target, progress))
 
 
 def _descend(programs: Sequence[Node], data: Clusters) -> Tensor:
@@ -78,10 +102,10 @@ def _descend(programs: Sequence[Node], data: Clusters) -> Tensor:
     scale = gradient_scale(programs, data.classes, data.target.shape[2]).float().view(-1, 1, 1)
     weights = torch.zeros(len(programs), data.inputs.shape[3], data.classes)
     moments = torch.zeros_like(weights), torch.zeros_like(weights)
-    plan = schedule(programs)
+    slope = _slope_of(programs, data.target.shape[2])
     for step in range(STEPS):
         batch = data.inputs[step % BATCHES], data.target[step % BATCHES]
-        gradient = scale * _gradient(plan, weights, batch, step / STEPS)
+        gradient = scale * _gradient(slope, weights, batch, step / STEPS)
         adamw.step_(weights, moments, gradient, step + 1, LEARNING_RATE * adamw.rate(step / STEPS))
     return weights
 

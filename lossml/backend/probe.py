@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lossml.backend import runtime
 from lossml.backend.batch import Schedule, run, schedule
 from lossml.backend.interpret import Inputs
+from lossml.backend.machine import make_machine
 from lossml.backend.weighting import weights_of
 from lossml.program import Node, operations, parse
 
@@ -132,7 +133,12 @@ def _chunks(count: int, numbers: int) -> Iterator[slice]:
 
 
 def _gradients(programs: Sequence[Node], logits: Tensor, probe: Probe, progress: float) -> Tensor:
-    return schedule_gradients(schedule(programs), logits, probe, progress)
+    machine = make_machine(programs) if probe.pixels == 1 and probe.mask is None else None
+    if machine is None:
+        return schedule_gradients(schedule(programs), logits, probe, progress)
+    target = probe.target.squeeze(1).expand(len(programs), -1)
+    _, gradients = machine.run(logits.squeeze(3), target, probe.prior, progress)
+    return gradients.unsqueeze(3) * len(probe.target)
 
 
 def schedule_gradients(plan: Schedule, logits: Tensor, probe: Probe, progress: float = 0.5) -> Tensor:

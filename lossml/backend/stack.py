@@ -9,6 +9,7 @@ from lossml.backend import runtime
 from lossml.backend.batch import Schedule, moved, run, schedule
 from lossml.backend.foreign import ForeignLoss, OneByOne
 from lossml.backend.interpret import Inputs
+from lossml.backend.machine import MachineLoss, make_machine, serves
 from lossml.backend.module import ProgramLoss
 from lossml.backend.weighting import weights_of
 from lossml.errors import UsageError
@@ -30,13 +31,14 @@ class StackedLoss(nn.Module):
         """Lay the programs out; a UsageError where the losses do not go together."""
         super().__init__()
         _check_alike(losses)
-        self.plan: Schedule = schedule([loss.program for loss in losses])
+        self.programs = tuple(loss.program for loss in losses)
         self.ignore_index = losses[0].ignore_index
         self.register_buffer("weight", losses[0].weight)
         self.register_buffer("prior", losses[0].prior)
         self.register_buffer("scale", torch.stack([loss.scale for loss in losses]))
         self.progress = 1.0
-        self._device = torch.device("cpu")
+        self._machine = make_machine(self.programs)
+        self._plans: dict[torch.device, Schedule] = {}
 
     def set_progress(self, progress: float) -> None:
         """Tell programs that read t how far training is, in [0, 1]."""
@@ -52,17 +54,25 @@ class StackedLoss(nn.Module):
         Returns:
             The K losses, shape (K,); their sum's gradient is each loss's own gradient.
         """
-        self._follow(logits.device)
+        if self.scale.device != logits.device:
+            self.to(logits.device)
         with torch.autocast(logits.device.type, enabled=False):
-            scores = runtime.full_precision(logits).reshape(*logits.shape[:3], -1)
-            y, mask = runtime.read_target(target, scores, self.ignore_index)
-            inputs = Inputs(scores, y, weights_of(y, mask, self.weight), self.prior, self.progress)
-            return run(self.plan, inputs) * self.scale.to(scores)
+            scores = runtime.full_precision(logits)
+            if self._machine is not None and serves(scores, target, self.weight):
+                losses = MachineLoss.apply(scores, self._machine, target, self.prior, self.progress)
+            else:
+                losses = self._on_tensors(scores.reshape(*logits.shape[:3], -1), target)
+            return losses * self.scale.to(scores)
 
-    def _follow(self, device: torch.device) -> None:
-        if device != self._device:
-            self.plan, self._device = moved(self.plan, device), device
-            self.to(device)
+    def _on_tensors(self, scores: Tensor, target: Tensor) -> Tensor:
+        y, mask = runtime.read_target(target, scores, self.ignore_index)
+        inputs = Inputs(scores, y, weights_of(y, mask, self.weight), self.prior, self.progress)
+        return run(self._plan(scores.device), inputs)
+
+    def _plan(self, device: torch.device) -> Schedule:
+        if device not in self._plans:
+            self._plans[device] = moved(schedule(self.programs), device)
+        return self._plans[device]
 
 
 def _check_alike(losses: Sequence[ProgramLoss]) -> None:

@@ -113,21 +113,22 @@ class Batched:
         return result.float()
 
 
-@lru_cache(maxsize=64)
-def _order(samples: int, seed: int, epoch: int) -> Tensor:
-    return torch.randperm(samples, generator=_mixed(seed, epoch))
+@lru_cache(maxsize=8)
+def _orders(samples: int, seeds: tuple[int, ...], epoch: int) -> Tensor:
+    """Draw a random order of the samples for each seed, (K, N)."""
+    return torch.stack([torch.randperm(samples, generator=_mixed(seed, epoch)) for seed in seeds])
 
 
-def _indices(task: Task, seed: int, step: int) -> Tensor:
-    """Choose the samples of a step: a fresh random order each epoch, the incomplete last batch left out."""
-    per_epoch = len(task.train) // task.batch_size
-    epoch, place = divmod(step, per_epoch)
-    return _order(len(task.train), seed, epoch)[place * task.batch_size : (place + 1) * task.batch_size]
+def _indices(task: Task, seeds: tuple[int, ...], step: int) -> Tensor:
+    """Choose each run's samples of a step, (K, B): a fresh order each epoch, the incomplete last batch left out."""
+    samples, size = len(task.train), task.batch_size
+    epoch, place = divmod(step, samples // size)
+    return _orders(samples, seeds, epoch)[:, place * size : (place + 1) * size]
 
 
 def _batch(task: Task, runs: Sequence[Run], step: int) -> tuple[Tensor, Tensor]:
     """Collect each run's inputs (K, B, ...) and targets (K, B) or masks (K, B, H, W)."""
-    index = torch.stack([_indices(task, run.seed, step) for run in runs]).to(task.train.targets.device)
+    index = _indices(task, tuple(run.seed for run in runs), step).to(task.train.targets.device)
     inputs, targets = task.train.inputs[index], task.train.targets[index]
     if task.augment is None:
         return inputs, targets

@@ -1,0 +1,113 @@
+"""Value and logit gradient of many programs by the compiled machine: what classification on a CPU trains with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lossml.backend.bytecode import LEAVES, NONE, Code, Instruction, assemble, fits
+from lossml.program import Node
+
+LARGEST = 1 << 16  # numbers of one network's logits: beyond, tensor operations are as fast and use all threads
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Machine:
+    """K programs, encoded for `kernel.run`."""
+
+    code: NDArray[np.int32]
+    constants: NDArray[np.float64]
+    bounds: NDArray[np.int64]
+    leaves: NDArray[np.bool_]
+
+    def run(self, logits: Tensor, target: Tensor, prior: Tensor | None, progress: float) -> tuple[Tensor, Tensor]:
+        """Compute the mean loss (K,) of each program and its gradient.
+
+        Args:
+            logits: (K, B, C) on the CPU, float32 or float64.
+            target: class numbers (K, B), all of them classes.
+            prior: class shares (C,).
+            progress: of the training.
+        """
+        from lossml.backend import kernel
+
+        array: NDArray[Any] = logits.detach().contiguous().numpy()
+        shares = np.ones(array.shape[2]) if prior is None else prior.numpy()
+        losses, gradients = np.empty(len(array), array.dtype), np.empty_like(array)
+        tiny = np.finfo(array.dtype).tiny
+        kernel.run(
+            self.code,
+            self.constants,
+            self.bounds,
+            self.leaves,
+            array,
+            target.contiguous().numpy(),
+            shares.astype(array.dtype),
+            float(progress),
+            tiny,
+            losses,
+            gradients,
+        )
+        return torch.from_numpy(losses), torch.from_numpy(gradients)
+
+
+def make_machine(programs: Sequence[Node]) -> Machine | None:
+    """Encode K programs; None where one reads what the machine does not know."""
+    if not programs or not all(fits(program) for program in programs):
+        return None
+    codes = [assemble(program) for program in programs]
+    steps = [step for code in codes for step in _encoded(code)]
+    constants = [one.value for code in codes for one in code.instructions]
+    bounds = np.cumsum([0, *(len(code.instructions) for code in codes)])
+    leaves = [[leaf in code.leaves for leaf in LEAVES] for code in codes]
+    return Machine(np.array(steps, np.int32), np.array(constants), bounds.astype(np.int64), np.array(leaves))
+
+
+def _encoded(code: Code) -> list[tuple[int, ...]]:
+    from lossml.backend.kernel import CODES
+
+    slopes = code.slopes[len(LEAVES) :]
+    return [_row(CODES[one.op], one, code, slope=slope) for one, slope in zip(code.instructions, slopes, strict=True)]
+
+
+def _row(op: int, one: Instruction, code: Code, *, slope: bool) -> tuple[int, ...]:
+    if one.a == NONE:
+        return (op, NONE, NONE, one.shape, 0, 0, 0, 0)
+    second = one.a if one.b == NONE else one.b
+    differs = one.b != NONE and code.slopes[one.b]
+    return (op, one.a, second, one.shape, slope, code.shapes[one.a], code.slopes[one.a], differs)
+
+
+def serves(logits: Tensor, target: Tensor, weight: Tensor | None) -> bool:
+    """Say whether the machine can take logits (K, B, C, *) with targets (K, B, *) and class weights."""
+    return (
+        logits.dim() == 3
+        and logits.device.type == "cpu"
+        and weight is None
+        and not target.is_floating_point()
+        and logits[0].numel() <= LARGEST
+        and int(target.min()) >= 0
+    )
+
+
+class MachineLoss(torch.autograd.Function):
+    """The machine as a differentiable function: the gradient is computed along with the value."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, machine: Machine, target: Tensor, prior: Tensor | None, progress: float
+    ) -> Tensor:
+        """Compute the losses (K,)."""
+        losses, gradients = machine.run(logits, target, prior, progress)
+        ctx.save_for_backward(gradients)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - the same
+        """Hand the gradients on."""
+        (gradients,) = ctx.saved_tensors
+        return upstream[0].view(-1, 1, 1) * gradients, None, None, None, None
