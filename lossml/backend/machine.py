@@ -99,7 +99,12 @@ class MachineLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, machine: Machine, target: Tensor, prior: Tensor | None, progress: float
+        ctx: Any,  # noqa: ANN401 - torch's own
+        logits: Tensor,
+        machine: Machine,
+        target: Tensor,
+        prior: Tensor | None,
+        progress: float,
     ) -> Tensor:
         """Compute the losses (K,)."""
         losses, gradients = machine.run(logits, target, prior, progress)
