@@ -1,7 +1,8 @@
 """Ten searches on digits with 40% wrong labels and no seeds: does each find a loss that beats tuned cross-entropy?
 
-    python benchmarks/noisy_digits.py [SEEDS]
+    python benchmarks/noisy_digits.py [SEARCHES] [FIRST_SEED]
 
+Seeds from 200 on were met for the first time by this script; seeds 0 to 9 led to changes of the search.
 The target: at least 4 points of held-out accuracy for at least 9 of 10 search seeds, each in under 3 minutes.
 """
 
@@ -38,11 +39,12 @@ def one(seed: int, folder: Path) -> dict[str, object]:
 
 
 def main() -> None:
-    seeds = range(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    count, first = (*map(int, sys.argv[1:]), *(10, 200)[len(sys.argv) - 1 :])
+    seeds = range(first, first + count)
     with tempfile.TemporaryDirectory() as folder:
         rows = [one(seed, Path(folder)) for seed in seeds]
     reached = sum(row["difference"] >= TARGET and row["verdict"] == "better" for row in rows)
-    common.write("noisy_digits", f"lossml {COMMAND} --seed 0..{len(rows) - 1}", {"reached": reached, "searches": rows})
+    common.write("noisy_digits", f"lossml {COMMAND} --seed {first}..{first + count - 1}", {"reached": reached, "searches": rows})
     print(f"{reached} of {len(rows)} reach {100 * TARGET:g} points; slowest {max(r['seconds'] for r in rows):.0f} s")
 
 
