@@ -44,7 +44,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = [one(seed, Path(folder)) for seed in seeds]
     reached = sum(row["difference"] >= TARGET and row["verdict"] == "better" for row in rows)
-    common.write("noisy_digits", f"lossml {COMMAND} --seed {first}..{first + count - 1}", {"reached": reached, "searches": rows})
+    common.write(
+        "noisy_digits", f"lossml {COMMAND} --seed {first}..{first + count - 1}", {"reached": reached, "searches": rows}
+    )
     print(f"{reached} of {len(rows)} reach {100 * TARGET:g} points; slowest {max(r['seconds'] for r in rows):.0f} s")
 
 

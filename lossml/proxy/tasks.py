@@ -126,7 +126,7 @@ def _convolutional(name: str, classes: int, splits: tuple[Split, Split, Split]) 
         learning_rate=4e-3,
         weight_decay=0.05,
         augment=flip_and_shift if name != "fashion-mnist" else None,
-        bfloat16=_has_fast_bfloat16(),
+        bfloat16=has_fast_bfloat16(),
     )
 
 
@@ -141,11 +141,11 @@ def _segmentation(name: str, splits: masks.Splits, classes: int) -> Task:
         learning_rate=4e-3,
         weight_decay=0.05,
         augment=flip_and_shift,
-        bfloat16=_has_fast_bfloat16(),
+        bfloat16=has_fast_bfloat16(),
     )
 
 
-def _has_fast_bfloat16() -> bool:
+def has_fast_bfloat16() -> bool:
     """Say whether bfloat16 is faster than float32 here: measured twice as fast where it is native."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported()

@@ -16,6 +16,8 @@ from lossml.report.tables import leaderboard, leaders, reached_score, rejected, 
 from lossml.search.events import CohortFinished, Confirming, Controlling, Event, Proposed, RungStarted, Started
 from lossml.search.records import FULL, Trial
 
+FIRST = "proposing losses (the first search on a machine also compiles, for some seconds)"
+
 
 def duration(seconds: float) -> str:
     """Write a duration: 42 s, 3 min 20 s, 2 h 05 min."""
@@ -44,7 +46,7 @@ class Progress:
     def take(self, event: Event) -> None:
         """Take an event in."""
         if isinstance(event, Started):
-            self.started, self.began, self.doing = event, monotonic(), "proposing losses"
+            self.started, self.began, self.doing = event, monotonic(), FIRST
         elif isinstance(event, Proposed):
             self.rejections.update(event.rejections)
         elif isinstance(event, RungStarted):
