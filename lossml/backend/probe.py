@@ -183,8 +183,11 @@ def gradient_scale(
 
 
 def root_mean_square(gradients: Tensor) -> Tensor:
-    """Return the size (K,) of gradients (K, B, C, N)."""
-    return gradients.square().flatten(1).mean(1).sqrt()
+    """Return the size (K,) of gradients (K, B, C, N); squares of large ones would overflow."""
+    flat = gradients.flatten(1)
+    largest = flat.abs().amax(1)
+    unit = torch.where(largest > 0, largest, 1.0)
+    return unit * (flat / unit.unsqueeze(1)).square().mean(1).sqrt()
 
 
 def directions(programs: Sequence[Node], probe: Probe) -> Tensor:

@@ -80,3 +80,11 @@ def test_fingerprints_hold_for_other_shapes(classes, pixels):
 def test_a_probe_is_the_same_for_ever():
     """The points do not depend on anything but the shape: keys can be compared between runs."""
     assert fingerprint(CE).keys == ("a0d02f37ec405ab24fc39f1", "b47a6632909e03029caf4c0")
+
+
+def test_a_gradient_whose_square_overflows_has_a_size():
+    """A loss whose gradient is finite but huge has a fingerprint, and is not taken for one without a gradient."""
+    program = parse("exp(3*sum_C(y*logp)^2)")
+    (found,) = fingerprints([program], make_probe(10))
+    assert found is not None
+    assert 1e100 < found.size < float("inf")
