@@ -7,10 +7,12 @@ import contextlib
 import multiprocessing
 import resource
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import connection
 from time import monotonic
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,6 +44,17 @@ def _answer(pipe: connection.Connection, job: Job, text: str) -> None:
         for result in job(text):
             pipe.send(result)
     pipe.send(None)
+
+
+@contextlib.contextmanager
+def _hidden_script() -> Iterator[None]:
+    """Hide the script that runs from the process that is started: it would be run there anew, a guard or not."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 class Worker:
@@ -89,7 +102,8 @@ class Worker:
         self.close()
         self._pipe, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(target=_serve, args=(theirs,), daemon=True)
-        self._process.start()
+        with _hidden_script():
+            self._process.start()
         theirs.close()
         if not self._pipe.poll(START):
             raise EOFError

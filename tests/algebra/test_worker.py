@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from multiprocessing import Pipe
@@ -88,3 +90,12 @@ def test_the_process_ends_with_its_parent(fresh):
     fresh._pipe.close()
     fresh._process.join(30.0)
     assert fresh._process.exitcode == 0
+
+
+def test_a_script_without_a_guard_is_not_run_again(tmp_path):
+    """Two lines in a file, without `if __name__ == "__main__":`, are enough to use what the worker does."""
+    script = tmp_path / "two_lines.py"
+    script.write_text('from lossml import algebra, parse\nprint(algebra.derivative(parse("p^3"), "p", 30.0))\n')
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("p_{c}") == 1
