@@ -8,9 +8,10 @@ from torch import Tensor
 
 from lossml.backend import runtime
 from lossml.backend.ops import AGGREGATES, ELEMENTWISE, FROM_LOGITS
-from lossml.backend.runtime import CLASS
+from lossml.backend.runtime import CLASS, at_true
 from lossml.backend.weighting import Weights, choose
 from lossml.errors import UsageError
+from lossml.program.hard import read_at_true
 from lossml.program.primitives import OPERATIONS
 from lossml.program.tree import CONST, Node, fold
 from lossml.program.types import Axes
@@ -24,17 +25,19 @@ class Inputs:
 
     Attributes:
         logits: (..., B, C, N).
-        y: targets of the same shape, each summing to 1 over the classes.
+        y: targets of the same shape, each summing to 1 over the classes; None for a program in its hard form.
         weights: masks and class weights.
         prior: class shares (C,), or None where they are not known.
         progress: training progress in [0, 1].
+        label: true classes (..., B, 1, N), for a program in its hard form.
     """
 
     logits: Tensor
-    y: Tensor
+    y: Tensor | None
     weights: Weights
     prior: Tensor | None = None
     progress: float | Tensor = 1.0
+    label: Tensor | None = None
 
 
 def read_terminal(name: str, inputs: Inputs) -> Tensor:
@@ -42,13 +45,19 @@ def read_terminal(name: str, inputs: Inputs) -> Tensor:
     if name in FROM_LOGITS:
         return FROM_LOGITS[name].function(inputs.logits)
     if name == "y":
-        return inputs.y
+        return _given(inputs.y)
     if name == "pi":
         if inputs.prior is None:
             raise UsageError("this program reads the class prior pi; give prior=, the share of each class, shape (C,)")
         return inputs.prior.to(inputs.logits).view(1, -1, 1)
     number = inputs.logits.shape[CLASS] if name == "C" else inputs.progress
     return torch.as_tensor(number, dtype=inputs.logits.dtype, device=inputs.logits.device)
+
+
+def _given(target: Tensor | None) -> Tensor:
+    if target is None:
+        raise UsageError("this program reads targets in a form that was not given")
+    return target
 
 
 def evaluate(program: Node, inputs: Inputs, known: dict[Node, Tensor] | None = None) -> Tensor:
@@ -60,7 +69,8 @@ def evaluate(program: Node, inputs: Inputs, known: dict[Node, Tensor] | None = N
 
     def visit(node: Node, args: tuple[Tensor, ...]) -> Tensor:
         if node not in known:
-            known[node] = _value(node, args, inputs)
+            base = read_at_true(node)
+            known[node] = _value(node, args, inputs) if base is None else at_true(visit(base, ()), _given(inputs.label))
         return known[node]
 
     return fold(program, visit)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lossml import zoo
-from lossml.backend.codegen import FORMULA, SCALE
 from lossml.backend.module import ProgramLoss
+from lossml.backend.source import FORMULA, SCALE
 from lossml.errors import ProgramError, UsageError
 from lossml.program import Node, parse
 from lossml.program.text import MAX_TEXT

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from lossml.backend import runtime
 from lossml.backend.interpret import Inputs, Reduction, evaluate, reduce
-from lossml.backend.weighting import IGNORED, weights_of
+from lossml.backend.weighting import IGNORED, Weights, weights_of
 from lossml.errors import UsageError
 from lossml.program import Axes, Node, operations, parse, show
+from lossml.program.hard import exponentials, hard_form
 
 
 class ProgramLoss(nn.Module):
@@ -53,6 +54,7 @@ class ProgramLoss(nn.Module):
         """Build the module; see the class for the arguments."""
         super().__init__()
         self.program = parse(program) if isinstance(program, str) else program
+        self._prepare()
         _check_reduction(reduction, self.program)
         self.reduction: Reduction = reduction
         self.ignore_index = ignore_index
@@ -60,6 +62,11 @@ class ProgramLoss(nn.Module):
         self.register_buffer("prior", _known(prior, self.program))
         self.register_buffer("scale", torch.tensor(float(scale)))
         self.register_buffer("progress", torch.tensor(1.0))
+
+    def _prepare(self) -> None:
+        """Write the program as it is computed: for hard labels, where that is cheaper, and for soft ones."""
+        self._hard = hard_form(self.program)
+        self._soft = exponentials(self.program)
 
     def set_progress(self, progress: float) -> None:
         """Tell programs that read t how far training is, in [0, 1]; without this t is 1, the end."""
@@ -80,18 +87,23 @@ class ProgramLoss(nn.Module):
         check_shapes(logits, target, self.ignore_index)
         with torch.autocast(logits.device.type, enabled=False):
             scores = runtime.full_precision(logits)
-            inputs = self._inputs(scores.reshape(*scores.shape[:2], -1), target)
-            value = evaluate(self.program, inputs)
-            loss = reduce(value, self.program.type.axes, inputs.weights, self.reduction) * self.scale.to(value.dtype)
+            program, inputs = self._read(scores.reshape(*scores.shape[:2], -1), target)
+            value = evaluate(program, inputs)
+            loss = reduce(value, program.type.axes, inputs.weights, self.reduction) * self.scale.to(value.dtype)
         if self.reduction != "none":
             return loss
         pixels = logits.shape[2:] if Axes.PIXEL in self.program.type.axes else ()
         return loss.reshape(*logits.shape[:1], *pixels)
 
-    def _inputs(self, scores: Tensor, target: Tensor) -> Inputs:
-        y, mask = runtime.read_target(target, scores, self.ignore_index)
+    def _read(self, scores: Tensor, target: Tensor) -> tuple[Node, Inputs]:
+        """Choose the form of the program, with what it reads."""
         weight = None if self.weight is None else self.weight.to(scores.dtype)
-        return Inputs(scores, y, weights_of(y, mask, weight), self.prior, self.progress)
+        if self._hard is None or target.is_floating_point():
+            y, mask = runtime.read_target(target, scores, self.ignore_index)
+            return self._soft, Inputs(scores, y, weights_of(y, mask, weight), self.prior, self.progress)
+        label, mask = runtime.read_label(target, scores, self.ignore_index)
+        weights = Weights(mask, runtime.label_weight(label, mask, weight), weight)
+        return self._hard, Inputs(scores, None, weights, self.prior, self.progress, label)
 
     def extra_repr(self) -> str:
         """Show the formula."""
@@ -104,6 +116,7 @@ class ProgramLoss(nn.Module):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take the formula from a state_dict."""
         self.program = parse(state["program"])
+        self._prepare()
 
 
 def _check_reduction(reduction: str, program: Node) -> None:

@@ -15,23 +15,19 @@ from lossml.program.primitives import EPSILON
 
 @dataclass(frozen=True, slots=True)
 class TensorOp:
-    """An element-wise operation: a function of tensors and its source, with {0} and {1} for the arguments.
-
-    `literal` says whether the source takes a plain number for an argument.
-    """
+    """An element-wise operation: a function of tensors and its source, with {0} and {1} for the arguments."""
 
     function: Callable[..., Tensor]
     source: str
-    literal: bool = False
 
 
 ELEMENTWISE: Mapping[str, TensorOp] = MappingProxyType(
     {
-        "add": TensorOp(torch.add, "{0} + {1}", literal=True),
-        "sub": TensorOp(torch.sub, "{0} - {1}", literal=True),
-        "mul": TensorOp(torch.mul, "{0} * {1}", literal=True),
-        "div": TensorOp(torch.div, "{0} / {1}", literal=True),
-        "pow": TensorOp(lambda a, b: torch.pow(runtime.nonzero(a), b), "nonzero({0}) ** {1}", literal=True),
+        "add": TensorOp(torch.add, "{0} + {1}"),
+        "sub": TensorOp(torch.sub, "{0} - {1}"),
+        "mul": TensorOp(torch.mul, "{0} * {1}"),
+        "div": TensorOp(torch.div, "{0} / {1}"),
+        "pow": TensorOp(lambda a, b: torch.pow(runtime.nonzero(a), b), "nonzero({0}) ** {1}"),
         "neg": TensorOp(torch.neg, "-{0}"),
         "square": TensorOp(torch.square, "{0}.square()"),
         "exp": TensorOp(torch.exp, "{0}.exp()"),
@@ -50,8 +46,8 @@ ELEMENTWISE: Mapping[str, TensorOp] = MappingProxyType(
 
 FROM_LOGITS: Mapping[str, TensorOp] = MappingProxyType(
     {
-        "p": TensorOp(lambda logits: logits.softmax(CLASS), "{0}.softmax(CLASS)"),
-        "logp": TensorOp(lambda logits: logits.log_softmax(CLASS), "{0}.log_softmax(CLASS)"),
+        "p": TensorOp(runtime.softmax, "softmax({0})"),
+        "logp": TensorOp(runtime.log_softmax, "log_softmax({0})"),
         "log1mp": TensorOp(runtime.log_one_minus_softmax, "log_one_minus_softmax({0})"),
         "z": TensorOp(lambda logits: logits - logits.mean(CLASS, keepdim=True), "{0} - {0}.mean(CLASS, keepdim=True)"),
         "s": TensorOp(torch.sigmoid, "{0}.sigmoid()"),

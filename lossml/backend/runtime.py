@@ -18,19 +18,43 @@ def full_precision(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype in {torch.float16, torch.bfloat16} else logits
 
 
-def one_hot(target: Tensor, logits: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor | None]:
-    """Turn class numbers (..., B, N) into y (..., B, C, N) and a mask (..., B, 1, N) of what counts.
+def read_label(target: Tensor, logits: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor | None]:
+    """Turn class numbers (..., B, *pixels) into labels and a mask of what counts, both (..., B, 1, N).
 
     The mask is None without an ignore_index. An ignored pixel gets class 0, so that its value is
     finite; the mask removes it.
     """
-    target, mask = target.long(), None
+    label, mask = target.reshape(*logits.shape[:CLASS], 1, logits.shape[PIXEL]).long(), None
     if ignore_index is not None:
-        ignored = target == ignore_index
-        target = torch.where(ignored, 0, target)
-        mask = (~ignored).unsqueeze(CLASS).to(logits.dtype)
-    y = torch.zeros_like(logits, requires_grad=False).scatter(CLASS, target.unsqueeze(CLASS), 1.0)
-    return y, mask
+        ignored = label == ignore_index
+        label = torch.where(ignored, 0, label)
+        mask = (~ignored).to(logits.dtype)
+    return label, mask
+
+
+def one_hot(target: Tensor, logits: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor | None]:
+    """Turn class numbers (..., B, *pixels) into y (..., B, C, N) and a mask; see `read_label`."""
+    label, mask = read_label(target, logits, ignore_index)
+    return torch.zeros_like(logits, requires_grad=False).scatter(CLASS, label, 1.0), mask
+
+
+def at_true(value: Tensor, label: Tensor) -> Tensor:
+    """Read a value (..., B, C, N), or one that broadcasts to it, at the true class, (..., B, 1, N)."""
+    return value.expand(*label.shape[:CLASS], value.shape[CLASS], label.shape[PIXEL]).gather(CLASS, label)
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Softmax over the classes; along the last axis, where it is several times faster, unless there are pixels."""
+    if logits.shape[PIXEL] == 1:
+        return logits.squeeze(PIXEL).softmax(-1).unsqueeze(PIXEL)
+    return logits.softmax(CLASS)
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """Logarithm of `softmax`, without underflow."""
+    if logits.shape[PIXEL] == 1:
+        return logits.squeeze(PIXEL).log_softmax(-1).unsqueeze(PIXEL)
+    return logits.log_softmax(CLASS)
 
 
 def log_one_minus_softmax(logits: Tensor) -> Tensor:
@@ -41,7 +65,7 @@ def log_one_minus_softmax(logits: Tensor) -> Tensor:
     top = logits.detach().argmax(CLASS, keepdim=True)
     is_top = torch.zeros_like(logits, dtype=torch.bool).scatter(CLASS, top, value=True)
     others = logits.masked_fill(is_top, -torch.inf).logsumexp(CLASS, keepdim=True)
-    below = logits.log_softmax(CLASS).masked_fill(is_top, -1.0)
+    below = log_softmax(logits).masked_fill(is_top, -1.0)
     return torch.where(is_top, others - logits.logsumexp(CLASS, keepdim=True), torch.log1p(-below.exp()))
 
 
@@ -76,11 +100,23 @@ def sample_weight(y: Tensor, mask: Tensor | None, weight: Tensor | None) -> Tens
     return by_class if mask is None else by_class * mask
 
 
+def label_weight(label: Tensor, mask: Tensor | None, weight: Tensor | None) -> Tensor | None:
+    """Weigh each sample (..., B, 1, N) by its label's class weight; `sample_weight` without y."""
+    if weight is None:
+        return mask
+    return weight[label] if mask is None else weight[label] * mask
+
+
+def read_soft(target: Tensor, scores: Tensor) -> Tensor:
+    """Read probabilities to y (..., B, C, N)."""
+    return target.reshape(scores.shape).to(scores.dtype)
+
+
 def read_target(target: Tensor, scores: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor | None]:
     """Read probabilities, or class numbers as `one_hot` does, to y (..., B, C, N) and a mask."""
     if target.is_floating_point():
-        return target.reshape(scores.shape).to(scores.dtype), None
-    return one_hot(target.reshape(*scores.shape[:CLASS], scores.shape[PIXEL]), scores, ignore_index)
+        return read_soft(target, scores), None
+    return one_hot(target, scores, ignore_index)
 
 
 def image_mask(mask: Tensor | None) -> Tensor | None:

@@ -2,16 +2,19 @@
 
 import importlib.util
 import pickle
+import shutil
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
 
 from lossml.backend import ProgramLoss, torch_source
-from lossml.backend.codegen import statements
+from lossml.backend.codegen import TORCH
+from lossml.backend.source import statements
 from lossml.errors import UsageError
-from lossml.program import parse
+from lossml.program import Axes, parse
 from tests.backend.test_batch import TEXTS
 from tests.backend.test_module import batch, gradient
 
@@ -70,7 +73,7 @@ def test_export_equals_the_program(load_source, text, shape):
     options = {"weight": torch.tensor([1.0, 2.0, 0.5, 0.1, 3.0])}
     if "pi" in text:
         options["prior"] = torch.tensor([0.1, 0.2, 0.3, 0.3, 0.1])
-    reductions = ("mean", "sum", "none") if "BATCH" in str(program.type.axes) else ("mean", "sum")
+    reductions = ("mean", "sum", "none") if Axes.BATCH in program.type.axes else ("mean", "sum")
     for reduction in reductions:
         ours = exported(reduction=reduction, **options)(logits, target)
         loss = ProgramLoss(program, scale=0.3, reduction=reduction, **options)(logits, target)
@@ -87,13 +90,41 @@ def test_export_reads_soft_targets_and_half_precision(load_source):
     torch.testing.assert_close(exported(logits.bfloat16(), soft), ProgramLoss("-y*logp")(logits.bfloat16(), soft))
 
 
-def test_export_compiles_in_one_graph_and_pickles(load_source):
-    """torch.compile takes the exported module as one graph, and it can be pickled."""
-    exported = load_source(torch_source(parse(TEXTS[4]), header="A loss."))()
+@pytest.mark.parametrize("text", [TEXTS[2], TEXTS[4]], ids=["ngl", "dice"])
+def test_export_compiles_in_one_graph_and_pickles(load_source, text):
+    """torch.compile takes the exported module as one graph, with class numbers and shares, and it can be pickled."""
+    exported = load_source(torch_source(parse(text), header="A loss."))(weight=torch.tensor([1.0, 2.0, 0.5]))
     logits, target = batch((2, 3, 4, 4), torch.float32)
     compiled = torch.compile(exported, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(logits, target), exported(logits, target))
+    for given in (target, logits.detach().softmax(1)):
+        torch.testing.assert_close(compiled(logits, given), exported(logits, given))
+        torch.testing.assert_close(gradient(compiled(logits, given), logits), gradient(exported(logits, given), logits))
     torch.testing.assert_close(pickle.loads(pickle.dumps(exported))(logits, target), exported(logits, target))
+
+
+@pytest.mark.slow
+def test_export_compiles_to_machine_code(load_source):
+    """What a C++ compiler makes of the module has its value and gradient; without one there is nothing to test."""
+    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        pytest.skip("no C++ compiler here")
+    exported = load_source(torch_source(parse(TEXTS[2]), header="A loss."))()
+    logits, target = batch((32, 5), torch.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the compiler about the machine
+        found = torch.compile(exported, fullgraph=True)(logits, target)
+        ours = gradient(found, logits)
+    torch.testing.assert_close(found, exported(logits, target))
+    torch.testing.assert_close(ours, gradient(exported(logits, target), logits))
+
+
+def test_torch_export_takes_the_module_for_any_batch(load_source):
+    """torch.export makes one graph that serves other batch sizes."""
+    exported = load_source(torch_source(parse(TEXTS[2]), header="A loss."))()
+    logits, target = batch((4, 5), torch.float32)
+    free = torch.export.Dim("B")
+    graph = torch.export.export(exported, (logits.detach(), target), dynamic_shapes=({0: free}, {0: free})).module()
+    logits, target = batch((9, 5), torch.float32)
+    torch.testing.assert_close(graph(logits, target), exported(logits, target))
 
 
 def test_export_needs_torch_alone(tmp_path):
@@ -120,7 +151,7 @@ def test_a_header_cannot_break_out(load_source):
 
 def test_equal_parts_are_computed_once():
     """A subexpression that is used twice becomes one statement."""
-    lines, value = statements(parse("exp(p*y) + exp(p*y)^3"))
+    lines, value = statements(parse("exp(p*y) + exp(p*y)^3"), TORCH)
     assert sum("exp" in line for line in lines) == 1
     assert value == lines[-1].split(" = ")[0]
 
