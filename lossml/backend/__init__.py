@@ -4,7 +4,9 @@ from lossml.backend.codegen import torch_source
 from lossml.backend.crowd import Crowd
 from lossml.backend.fingerprint import Fingerprint, fingerprints
 from lossml.backend.foreign import ForeignLoss, foreign_scale
+from lossml.backend.jax_source import jax_source
 from lossml.backend.module import ProgramLoss
+from lossml.backend.onnx_file import onnx_model
 from lossml.backend.probe import Probe, gradient_scale, logit_gradients, make_probe
 from lossml.backend.screen import Rejection, Screened, descend, screen, sieve
 from lossml.backend.stack import StackedLoss, stack
@@ -22,8 +24,10 @@ __all__ = [
     "fingerprints",
     "foreign_scale",
     "gradient_scale",
+    "jax_source",
     "logit_gradients",
     "make_probe",
+    "onnx_model",
     "screen",
     "sieve",
     "stack",

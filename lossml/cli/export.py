@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING
 import click
 
 from lossml.cli.common import loss_named
+from lossml.errors import UsageError
 
 if TYPE_CHECKING:
     from lossml.program import Node
 
-FORMATS = ("torch", "latex", "sympy", "json")
+FORMATS = ("torch", "jax", "onnx", "latex", "sympy", "json")
 HEADER = """A loss function, written by LossML {lossml}.
 
 Origin: {origin}
-Versions: torch {torch}; it needs torch alone.
+{needs}
 Licence: this file may be used, changed and passed on without conditions (0BSD)."""
+
+NEEDS = {
+    "torch": "Versions: torch {torch}; it needs torch alone.",
+    "jax": "It needs jax alone.",
+    "onnx": "Versions: written by torch {torch}.",
+}
 
 
 @click.command("export")
@@ -25,11 +32,18 @@ Licence: this file may be used, changed and passed on without conditions (0BSD).
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="torch", show_default=True, help="What to write.")
 @click.option("-o", "--output", help="File to write; standard output where left out.")
 @click.option("--run", help="The run that `best` is taken from.  [the latest]")
-@click.option("--name", default="Loss", show_default=True, help="Name of the torch class.")
-def command(loss: str, kind: str, output: str | None, run: str | None, name: str) -> None:
+@click.option("--name", help="Name of the torch class or JAX function.  [Loss, loss]")
+@click.option("--pixel-axes", type=click.IntRange(0, 3), help="Axes of an ONNX graph's logits behind (B, C).")
+def command(
+    loss: str, kind: str, output: str | None, run: str | None, name: str | None, pixel_axes: int | None
+) -> None:
     """Write LOSS: "best", a name such as "focal(gamma=1.5)", an expression, or a file."""
+    if kind == "onnx" and output is None:
+        raise UsageError("an ONNX model is no text; name its file with -o")
+    if pixel_axes is not None and kind != "onnx":
+        raise UsageError(f"--pixel-axes is for --format onnx; a loss in {kind} takes logits of any number of axes")
     program, scale, origin = loss_named(loss, run)
-    text = _written(kind, program, scale, origin, name)
+    text = _written(kind, program, scale, origin, name, pixel_axes)
     if output is None:
         click.echo(text, nl=False)
         return
@@ -39,17 +53,27 @@ def command(loss: str, kind: str, output: str | None, run: str | None, name: str
     click.echo(f"Wrote {output}: {origin}.", err=True)
 
 
-def _written(kind: str, program: "Node", scale: float, origin: str, name: str) -> str:
-    if kind == "torch":
-        from lossml.backend import torch_source
+def _written(
+    kind: str, program: "Node", scale: float, origin: str, name: str | None, pixel_axes: int | None
+) -> str | bytes:
+    if kind in NEEDS:
+        from lossml import backend
 
-        header = HEADER.format(lossml=version("lossml"), torch=version("torch").split("+")[0], origin=origin)
-        return torch_source(program, header=header, name=name, scale=scale)
+        header = HEADER.format(lossml=version("lossml"), origin=origin, needs=NEEDS[kind].format(torch=_torch()))
+        if kind == "torch":
+            return backend.torch_source(program, header=header, name=name or "Loss", scale=scale)
+        if kind == "jax":
+            return backend.jax_source(program, header=header, name=name or "loss", scale=scale)
+        return backend.onnx_model(program, header=header, scale=scale, pixel_axes=pixel_axes)
     if kind == "json":
         return _as_json(program, scale, origin)
     from lossml import algebra
 
     return f"{algebra.latex(program) if kind == 'latex' else algebra.sympy_text(program)}\n"
+
+
+def _torch() -> str:
+    return version("torch").split("+")[0]
 
 
 def _as_json(program: "Node", scale: float, origin: str) -> str:

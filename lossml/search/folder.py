@@ -23,7 +23,7 @@ ROOT = "runs"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file beside its place and rename it, so that no kill leaves half of it.
 
     Raises:
@@ -37,8 +37,8 @@ def write_atomically(path: Path, text: str) -> None:
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}; choose another place") from error
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         Path(beside).chmod(0o644)
