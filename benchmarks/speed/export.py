@@ -1,0 +1,111 @@
+"""How fast exported losses are beside torch's cross-entropy: forward and backward, one thread, float32.
+
+    python benchmarks/speed/export.py
+
+Takes turns between all losses at each shape, so that other work on the machine meets all alike, and
+reports medians, their ratios to F.cross_entropy within the run, and the most memory that a step
+allocates. On a machine that is busy otherwise, as the load beside the figures says, a ratio is
+rough. With --compiled the modules go through torch.compile, which needs a C++ compiler and minutes.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter
+from types import ModuleType
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import common
+
+from lossml import zoo
+from lossml.backend import torch_source
+
+SHAPES = ((4096, 100), (1024, 1000), (8, 21, 128, 128))
+NAMES = ("ngl", "focal", "label-smoothing", "gce", "brier")
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def exported(name: str) -> Loss:
+    module = ModuleType(f"exported_{name}")
+    exec(torch_source(zoo.program_of(name), header="Measured."), module.__dict__)  # noqa: S102 - the file, as a user runs it
+    return module.Loss()
+
+
+def step(loss: Loss, logits: Tensor, target: Tensor) -> None:
+    logits.grad = None
+    loss(logits, target).backward()
+
+
+def seconds(losses: Mapping[str, Loss], logits: Tensor, target: Tensor, rounds: int) -> dict[str, float]:
+    times: dict[str, list[float]] = {name: [] for name in losses}
+    for turn in range(rounds + 1):
+        for name, loss in losses.items():
+            began = perf_counter()
+            step(loss, logits, target)
+            if turn:
+                times[name].append(perf_counter() - began)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def peak(loss: Loss, logits: Tensor, target: Tensor) -> float:
+    """Return the most memory that a step holds at once, as a multiple of the logits' own size."""
+    step(loss, logits, target)
+    logits.grad = None
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        loss(logits, target).backward()
+    held, most = 0, 0
+    for event in found.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            most = max(most, held)
+    return most / (logits.numel() * logits.element_size())
+
+
+def measured(losses: Mapping[str, Loss], shape: tuple[int, ...], rounds: int) -> dict[str, object]:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(shape, generator=generator).requires_grad_()
+    target = torch.randint(0, shape[1], (shape[0], *shape[2:]), generator=generator)
+    found = seconds(losses, logits, target, rounds)
+    return {
+        name: {
+            "milliseconds": round(1000 * found[name], 3),
+            "times_cross_entropy": round(found[name] / found["cross_entropy"], 2),
+            "peak_times_logits": None if "compiled" in name else round(peak(loss, logits, target), 2),
+        }
+        for name, loss in losses.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--rounds", type=int, default=15)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    names = ("ngl", "focal") if chosen.compiled else NAMES
+    losses: dict[str, Loss] = {"cross_entropy": F.cross_entropy, **{name: exported(name) for name in names}}
+    if chosen.compiled:
+        losses |= {f"{name}, compiled": torch.compile(losses[name], fullgraph=True) for name in names}
+    result: dict[str, object] = {"threads": 1, "rounds": chosen.rounds, "load": os.getloadavg()[0]}
+    for shape in SHAPES:
+        found = measured(losses, shape, chosen.rounds)
+        result["x".join(map(str, shape))] = found
+        for name, row in found.items():
+            print(shape, name, row, flush=True)
+    name, flag = ("speed_export_compiled", " --compiled") if chosen.compiled else ("speed_export", "")
+    common.write(name, f"python benchmarks/speed/export.py{flag}", result)
+
+
+if __name__ == "__main__":
+    main()
