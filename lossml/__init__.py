@@ -8,15 +8,17 @@ if TYPE_CHECKING:
     from lossml.backend.module import ProgramLoss
     from lossml.card import inspect
     from lossml.program import parse
+    from lossml.report.write import write_report
 
 _HOMES = {
     "ProgramLoss": "lossml.backend.module",
     "inspect": "lossml.card",
     "load": "lossml.backend.load",
     "parse": "lossml.program",
+    "write_report": "lossml.report.write",
 }
 
-__all__ = ["ProgramLoss", "inspect", "load", "parse", "search"]  # pyright: ignore[reportUnsupportedDunderAll] - a room, see there
+__all__ = ["ProgramLoss", "inspect", "load", "parse", "search", "write_report"]  # pyright: ignore[reportUnsupportedDunderAll] - a room, see there
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything

@@ -11,45 +11,45 @@ from lossml.report.markup import Child, page, table, tag
 
 def card_page(card: Card) -> str:
     """Write a card as an HTML document, its plots inline."""
-    return page(f"{card.name}: loss card", *_parts(card))
+    return page(f"{card.name}: loss card", tag("main", tag("h1", card.name), *card_parts(card)))
 
 
-def _parts(card: Card) -> Iterator[Child]:
-    yield tag("h1", card.name)
+def card_parts(card: Card, level: int = 2) -> Iterator[Element]:
+    """Lay out a card without its name.
+
+    Args:
+        card: what is shown.
+        level: of its headings; 2 where the name above has 1.
+    """
     yield from (tag("p", line) for line in rows.what_it_is(card))
-    yield tag("h2", "What to expect")
-    yield tag("ul", *(tag("li", *_advice(warns, text)) for warns, text in rows.advice_rows(card)))
-    yield tag("h2", "Optimum and gradient")
-    yield table(rows.SIZES, rows.size_rows(card), rows.size_caption(card), numbers=True)
-    yield tag("h2", "Properties")
-    yield table(rows.CLAIMS, rows.claim_rows(card))
-    yield tag("h2", "Plots")
-    yield tag("div", *charts(card), class_="charts")
-    yield tag("h2", "Precision")
-    yield table(rows.SAFETY, rows.safety_rows(card))
-    yield from _changes(card)
-    yield from _formula(card)
+    for name, found in _sections(card):
+        yield tag(f"h{level}", name)
+        yield from found
     yield from (tag("p", f"Left out: {line}", class_="soft") for line in card.left_out)
+
+
+def _sections(card: Card) -> Iterator[tuple[str, list[Element]]]:
+    yield "What to expect", [advice_list(card)]
+    yield "Optimum and gradient", [table(rows.SIZES, rows.size_rows(card), rows.size_caption(card), numbers=True)]
+    yield "Properties", [table(rows.CLAIMS, rows.claim_rows(card))]
+    yield "Plots", [tag("div", *charts(card), class_="charts")]
+    yield "Precision", [table(rows.SAFETY, rows.safety_rows(card))]
+    if card.moments:
+        yield "Over training", [table(rows.MOMENTS, rows.moment_rows(card), numbers=True)]
+    if card.prior:
+        yield "Where classes are uneven", [table(rows.PRIOR, rows.prior_rows(card), numbers=True)]
+    if found := rows.formula_rows(card):
+        parts = (part for name, text in found for part in (tag("dt", name), tag("dd", tag("code", text))))
+        yield "Formula", [tag("dl", *parts)]
+
+
+def advice_list(card: Card) -> Element:
+    """List what to expect of a loss, warnings first."""
+    return tag("ul", *(tag("li", *_advice(warns, text)) for warns, text in rows.advice_rows(card)))
 
 
 def _advice(warns: bool, text: str) -> tuple[Child, ...]:  # noqa: FBT001 - as the row has it
     return (tag("span", "Warning: ", class_="warning"), text) if warns else (text,)
-
-
-def _changes(card: Card) -> Iterator[Element]:
-    if card.moments:
-        yield tag("h2", "Over training")
-        yield table(rows.MOMENTS, rows.moment_rows(card), numbers=True)
-    if card.prior:
-        yield tag("h2", "Where classes are uneven")
-        yield table(rows.PRIOR, rows.prior_rows(card), numbers=True)
-
-
-def _formula(card: Card) -> Iterator[Element]:
-    found = rows.formula_rows(card)
-    if found:
-        yield tag("h2", "Formula")
-        yield tag("dl", *(part for name, text in found for part in (tag("dt", name), tag("dd", tag("code", text)))))
 
 
 def charts(card: Card) -> Iterator[Element]:

@@ -1,7 +1,7 @@
 """Line charts and maps of three classes as SVG, in the colours of the page around them."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -26,12 +26,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis of a chart: its ends, what it is called, and whether steps on it are factors."""
+    """One axis of a chart: its ends, what it is called, whether steps on it are factors, and what is named on it."""
 
     low: float
     high: float
     label: str
     logarithmic: bool = False
+    marks: tuple[tuple[float, str], ...] = ()
 
     def share(self, value: float) -> float:
         """Return where a value lies, 0 at the low end and 1 at the high one."""
@@ -39,6 +40,10 @@ class Axis:
             (math.log10(v) for v in (self.low, self.high, value)) if self.logarithmic else (self.low, self.high, value)
         )
         return (at - low) / (high - low)
+
+    def named(self) -> list[tuple[float, str]]:
+        """Return the values that are named: the axis' marks, or else round ones."""
+        return list(self.marks) or [(value, f"{value:g}") for value in self.ticks()]
 
     def ticks(self) -> list[float]:
         """Choose round values to be named."""
@@ -56,12 +61,13 @@ def chart(title: str, x_label: str, y_label: str, lines: Sequence[Line], *, loga
     xs = [x for line in lines for x in line.curve.x]
     low, high = _limits(lines)
     across, up = Axis(min(xs), max(xs), x_label, logarithmic), Axis(low, high, y_label)
-    parts = [*_frame(across, up), *(_path(line, across, up) for line in lines), *_legend(lines)]
+    parts = [*frame(across, up), *(_path(line, across, up) for line in lines), *_legend(lines)]
     names = "; ".join(line.label for line in lines)
-    return _svg(title, f"{y_label} over {x_label}: {names}", parts, HEIGHT)
+    return svg(title, f"{y_label} over {x_label}: {names}", parts, HEIGHT)
 
 
-def _svg(title: str, description: str, parts: Sequence[Element], height: float) -> Element:
+def svg(title: str, description: str, parts: Iterable[Element], height: float) -> Element:
+    """Put parts in a drawing with a name and a description for those who do not see it."""
     box = f"0 0 {WIDTH} {height:g}"
     return tag("svg", tag("title", title), tag("desc", description), *parts, viewBox=box, role="img")
 
@@ -76,24 +82,27 @@ def _limits(lines: Sequence[Line]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _x(axis: Axis, value: float) -> float:
+def x_of(axis: Axis, value: float) -> float:
+    """Return where a value of the horizontal axis is drawn."""
     return LEFT + axis.share(value) * (WIDTH - LEFT - RIGHT)
 
 
-def _y(axis: Axis, value: float) -> float:
+def y_of(axis: Axis, value: float) -> float:
+    """Return where a value of the vertical axis is drawn."""
     return HEIGHT - BOTTOM - axis.share(value) * (HEIGHT - TOP - BOTTOM)
 
 
-def _frame(across: Axis, up: Axis) -> Iterator[Element]:
+def frame(across: Axis, up: Axis) -> Iterator[Element]:
+    """Draw the grid of a chart with the names and values of its axes."""
     floor = HEIGHT - BOTTOM
-    for value in up.ticks():
-        at = round(_y(up, value), 1)
+    for value, name in up.named():
+        at = round(y_of(up, value), 1)
         yield tag("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at)
-        yield tag("text", f"{value:g}", x=LEFT - 6, y=at + 4, text_anchor="end")
-    for value in across.ticks():
-        at = round(_x(across, value), 1)
+        yield tag("text", name, x=LEFT - 6, y=at + 4, text_anchor="end")
+    for value, name in across.named():
+        at = round(x_of(across, value), 1)
         yield tag("line", class_="grid", x1=at, x2=at, y1=TOP, y2=floor)
-        yield tag("text", f"{value:g}", x=at, y=floor + 15, text_anchor="middle")
+        yield tag("text", name, x=at, y=floor + 15, text_anchor="middle")
     yield tag("text", across.label, x=(LEFT + WIDTH) / 2, y=floor + 30, text_anchor="middle")
     middle = (TOP + floor) / 2
     yield tag("text", up.label, x=12, y=middle, text_anchor="middle", transform=f"rotate(-90 12 {middle:g})")
@@ -102,7 +111,7 @@ def _frame(across: Axis, up: Axis) -> Iterator[Element]:
 def _path(line: Line, across: Axis, up: Axis) -> Element:
     pairs = [(x, y) for x, y in zip(line.curve.x, line.curve.y, strict=True) if math.isfinite(y)]
     inside = [(x, min(max(y, up.low), up.high)) for x, y in pairs]
-    points = " ".join(f"{_x(across, x):.1f},{_y(up, y):.1f}" for x, y in inside)
+    points = " ".join(f"{x_of(across, x):.1f},{y_of(up, y):.1f}" for x, y in inside)
     return tag("polyline", points=points, class_=_style(line))
 
 
@@ -133,7 +142,7 @@ def ternary(title: str, found: Map) -> Element:
         *_scale(low, high),
     ]
     words = "value over all answers of three classes; a walk from the even answer, and where it ends"
-    return _svg(title, words, parts, HEIGHT + 60)
+    return svg(title, words, parts, HEIGHT + 60)
 
 
 def _corner(answer: Sequence[float]) -> tuple[float, float]:

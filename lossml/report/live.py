@@ -12,21 +12,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lossml.report.tables import leaderboard, leaders, reached_score, rejected, states
+from lossml.report.tables import leaderboard, leaders, rejected, states
+from lossml.report.words import duration, last_score, setting
 from lossml.search.events import CohortFinished, Confirming, Controlling, Event, Proposed, RungStarted, Started
 from lossml.search.records import FULL, Trial
 
 FIRST = "proposing losses (the first search on a machine also compiles, for some seconds)"
-
-
-def duration(seconds: float) -> str:
-    """Write a duration: 42 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 @dataclass(slots=True)
@@ -104,12 +95,8 @@ class Progress:
             return "starting"
         facts, recipe = self.started.facts, self.started.recipe
         where = f"{self.started.device}, {self.started.workers or 'no'} worker{'s' * (self.started.workers != 1)}"
-        kind = "" if recipe.label_noise_kind == "symmetric" else f"{recipe.label_noise_kind} "
-        extra = f", {100 * recipe.label_noise:g}% {kind}label noise" if recipe.label_noise else ""
-        extra += f", {recipe.train_size} labels" if recipe.train_size else ""
-        extra += f", long tail {recipe.long_tail:g}" if recipe.long_tail > 1 else ""
         return (
-            f"{facts.name}{extra}: {facts.classes} classes, {facts.sizes[0]} training samples, "
+            f"{facts.name}{setting(recipe)}: {facts.classes} classes, {facts.sizes[0]} training samples, "
             f"{facts.parameters} weights, {facts.steps} steps; {where}; {self.started.run}"
         )
 
@@ -155,7 +142,7 @@ class PlainView:
         found = leaders(self._progress.trials, recipe.objective) if recipe else []
         if not recipe or not found:
             return "none alive"
-        return f"best {reached_score(found[0], recipe.objective)} by {found[0].program}"
+        return f"best {last_score(found[0], recipe.objective)} by {found[0].program}"
 
     def _say(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)

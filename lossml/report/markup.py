@@ -1,32 +1,53 @@
 """HTML and SVG as trees: what comes from a user is escaped because it is never text of the page."""
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from xml.etree.ElementTree import Element, tostring
 
 CONTENT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # the page loads nothing, and says so
 STYLE = """
-:root { color-scheme: light dark; --ink: #1a1d21; --soft: #5b6470; --paper: #fff; --line: #d7dce2; --warn: #9a4b00;
+:root { color-scheme: light dark; --ink: #1a1d21; --soft: #565f6b; --paper: #fff; --line: #d7dce2; --warn: #8f4500;
   --yes: #146c2e; --no: #a3261b; --a: #0b5fc2; --b: #b3470b; --panel: #f5f7f9; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --soft: #a2acb8; --paper: #14171b; --line: #3a424c;
-  --warn: #f0b45f; --yes: #6fcf8a; --no: #ff8f80; --a: #6cb0ff; --b: #ffa266; --panel: #1d2228; } }
+@media screen and (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --soft: #a2acb8; --paper: #14171b;
+  --line: #3a424c; --warn: #f0b45f; --yes: #6fcf8a; --no: #ff8f80; --a: #6cb0ff; --b: #ffa266; --panel: #1d2228; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 72rem; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif; color: var(--ink);
-  background: var(--paper); }
-h1 { font-size: 1.6rem; overflow-wrap: anywhere; } h2 { font-size: 1.2rem; margin-top: 2rem; }
+  background: var(--paper); overflow-wrap: break-word; }
+h1 { font-size: 1.6rem; overflow-wrap: anywhere; } h2 { font-size: 1.25rem; margin-top: 2.2rem; }
+h3 { font-size: 1.05rem; margin: 1.6rem 0 .3rem; } h4 { margin: 1.2rem 0 .3rem; }
+p, li, dd { max-width: 46rem; } a { color: var(--a); }
+:focus-visible { outline: 3px solid var(--a); outline-offset: 2px; }
 code, pre { font: .9rem/1.4 ui-monospace, monospace; background: var(--panel); border-radius: .3rem; }
 pre { padding: .7rem; white-space: pre-wrap; overflow-wrap: anywhere; } code { padding: .1rem .3rem; }
+pre code { padding: 0; } p code, dd code { overflow-wrap: anywhere; } td code { white-space: nowrap; }
+nav ul, .claims { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0; list-style: none; }
+.claims { font-size: .9rem; margin: .3rem 0; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
-caption { caption-side: bottom; text-align: left; padding-top: .4rem; } dd { margin: 0 0 .6rem; }
+caption { caption-side: bottom; text-align: left; padding-top: .4rem; }
+dt { font-weight: 600; } dd { margin: 0 0 .6rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); }
+tbody th { font-weight: inherit; } td:last-child, th:last-child { padding-right: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .soft { color: var(--soft); font-size: .9rem; } .warning { color: var(--warn); font-weight: 600; }
 .yes { color: var(--yes); font-weight: 600; } .no { color: var(--no); font-weight: 600; }
+.claim { font-size: 1.15rem; font-weight: 600; padding: .8rem 1rem; background: var(--panel); border-radius: .3rem;
+  border-left: .4rem solid var(--soft); max-width: none; } .better { border-color: var(--yes); }
+.worse { border-color: var(--no); }
+summary { cursor: pointer; color: var(--a); padding: .3rem 0; } details { margin: .3rem 0 1rem; }
+details[open] { border-left: .2rem solid var(--line); padding-left: .8rem; }
 .charts { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
-figure { margin: 0; break-inside: avoid; } figcaption { font-size: .9rem; color: var(--soft); }
+figure { margin: 0 0 1rem; max-width: 42rem; break-inside: avoid; } figcaption { font-size: .9rem; color: var(--soft); }
 svg { width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; fill: var(--ink); }
-.grid { stroke: var(--line); stroke-width: 1; } .a { stroke: var(--a); } .b { stroke: var(--b); }
-.curve { fill: none; stroke-width: 2; } .dashed { stroke-dasharray: 5 4; stroke-width: 1.5; opacity: .75; }
+svg text.label { font-size: 9px; } svg text.strong { font-weight: 700; }
+.grid { stroke: var(--line); stroke-width: 1; } .zero { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 5 4; }
+.a { stroke: var(--a); } .b { stroke: var(--b); } .dot.a { fill: var(--a); } .dot.b { fill: var(--b); }
+.dot.hollow { fill: var(--paper); stroke-width: 1.5; } .bar { fill: var(--b); } .bars { width: 6rem; height: .6rem; }
+.curve { fill: none; stroke-width: 2.5; } .dashed { stroke-dasharray: 5 4; stroke-width: 1.5; opacity: .75; }
+.thin { stroke-width: 1; opacity: .6; }
 .walk { fill: none; stroke: #fff; stroke-width: 2.5; paint-order: stroke; } .mark { fill: #fff; stroke: #000; }
-@media print { body { max-width: none; } }
+@media (max-width: 30rem) { svg text { font-size: 13px; } }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; }
+  .wide { overflow: visible; } td code { white-space: normal; }
+  h2, h3, h4, summary { break-after: avoid; } tr { break-inside: avoid; } }
 """
 
 Child = Element | str | None
@@ -56,17 +77,37 @@ def _append(element: Element, text: str) -> None:
         element.text = (element.text or "") + text
 
 
-def table(heads: list[str], rows: list[list[str]], caption: str = "", *, numbers: bool = False) -> Element:
-    """Build a table that scrolls by itself on a narrow screen; a cell that says yes or no has its colour."""
-    kind = {"class_": "number"} if numbers else {}
-    head = tag("thead", tag("tr", *(tag("th", text, scope="col", **kind) for text in heads)))
-    body = [tag("tr", *(_cell(cell, kind) for cell in row)) for row in rows]
-    made = tag("table", tag("caption", caption, class_="soft") if caption else None, head, tag("tbody", *body))
-    return tag("div", made, class_="wide", tabindex=0, role="region", aria_label=", ".join(heads))
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[Child]],
+    caption: str = "",
+    *,
+    numbers: bool | Collection[int] = False,
+    name: str = "",
+) -> Element:
+    """Build a table that scrolls by itself on a narrow screen; a cell that says yes or no has its colour.
+
+    Args:
+        heads: names of the columns.
+        rows: cells, text or elements; the first of each row is the row's head.
+        caption: what the table shows, and how it came about.
+        numbers: which columns hold numbers, by place; True for all.
+        name: what a screen reader calls it; the heads, where left out.
+    """
+    places = range(len(heads)) if numbers is True else numbers or ()
+    kinds = [{"class_": "number"} if k in places else {} for k in range(len(heads))]
+    head = tag("tr", *(tag("th", text, scope="col", **kind) for text, kind in zip(heads, kinds, strict=True)))
+    body = [tag("tr", *map(_cell, row, kinds, range(len(row)))) for row in rows]
+    known = tag("caption", caption, class_="soft") if caption else None
+    made = tag("table", known, tag("thead", head), tag("tbody", *body))
+    return tag("div", made, class_="wide", tabindex=0, role="group", aria_label=name or ", ".join(heads))
 
 
-def _cell(text: str, kind: dict[str, str]) -> Element:
-    return tag("td", text, **({"class_": text} if text in {"yes", "no"} else kind))
+def _cell(content: Child, kind: Mapping[str, str], place: int) -> Element:
+    if place == 0:
+        return tag("th", content, scope="row", **kind)
+    verdict = isinstance(content, str) and content in {"yes", "no"}
+    return tag("td", content, **({"class_": str(content)} if verdict else kind))
 
 
 def page(title: str, *body: Child) -> str:
@@ -74,7 +115,7 @@ def page(title: str, *body: Child) -> str:
 
     Args:
         title: of the window.
-        *body: its contents.
+        *body: its contents, `main` and other landmarks.
     """
     head = tag(
         "head",
@@ -84,5 +125,5 @@ def page(title: str, *body: Child) -> str:
         tag("title", title),
         tag("style", STYLE),
     )
-    whole = tag("html", head, tag("body", tag("main", *body)), lang="en")
+    whole = tag("html", head, tag("body", *body), lang="en")
     return "<!doctype html>\n" + tostring(whole, encoding="unicode", method="html") + "\n"

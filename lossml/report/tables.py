@@ -8,9 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lossml.proxy import DataStatus
+from lossml.report.words import last_score, reached
 from lossml.search.compare import Comparison, Row
 from lossml.search.confirm import Verdict, points
-from lossml.search.objective import as_read, written
+from lossml.search.objective import written
 from lossml.search.recipe import Recipe
 from lossml.search.records import FULL, State, Trial
 from lossml.search.summary import Agreement, Control, Summary
@@ -32,11 +33,6 @@ def leaders(trials: Sequence[Trial], objective: str) -> list[Trial]:
     return sorted(living, key=lambda t: (-len(t.metrics), -t.scores(objective)[-1], t.number))
 
 
-def reached_score(trial: Trial, objective: str) -> str:
-    """Write the score of a trial at the last rung it reached."""
-    return written(as_read(trial.scores(objective)[-1], objective), objective)
-
-
 def leaderboard(trials: Sequence[Trial], recipe: Recipe, count: int = 10) -> RenderableType:
     """Show the best trials: number, fidelity reached, score on the search-validation split, formula."""
     table = _table("trial", "trained", recipe.objective, "origin", "loss")
@@ -46,11 +42,10 @@ def leaderboard(trials: Sequence[Trial], recipe: Recipe, count: int = 10) -> Ren
     table.columns[4].ratio = 1
     table.expand = True
     for trial in leaders(trials, recipe.objective)[:count]:
-        reached = recipe.rungs[len(trial.metrics) - 1]
         table.add_row(
             str(trial.number),
-            "full" if reached == FULL else f"{reached}/{FULL}",
-            reached_score(trial, recipe.objective),
+            reached(trial, recipe),
+            last_score(trial, recipe.objective),
             Text(trial.operator, overflow="ellipsis", no_wrap=True),
             Text(trial.program),
         )

@@ -88,6 +88,15 @@ def provenance(folder: Path, **facts: object) -> None:
     write_atomically(folder / RUN, json.dumps(found, indent=2) + "\n")
 
 
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Return what `provenance` wrote; empty where it is missing or no JSON object."""
+    try:
+        found: object = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
 def check_device(folder: Path, device: str) -> None:
     """Refuse to go on with a run on another kind of device: its results would not be those of the trials before.
 

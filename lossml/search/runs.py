@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from lossml import backend
 from lossml.errors import RunError
@@ -17,6 +18,7 @@ from lossml.search.confirm import Verdict, confirm, finalists, read_verdict
 from lossml.search.events import CohortFinished, Controlling, Event, Listener, Started, silent
 from lossml.search.journal import Journal, cohorts_of, read_study
 from lossml.search.loop import Search, rejections
+from lossml.search.objective import read_objective
 from lossml.search.propose import seed_programs
 from lossml.search.pruning import STUDY
 from lossml.search.recipe import CONTROLS, Recipe, make_recipe, resumed
@@ -37,6 +39,7 @@ class RunRecord:
         cohorts: with rejections and seconds.
         verdict: None before the confirmation is done.
         summary: score against length, and the agreement of the rungs.
+        provenance: when, with what, on what and for which task it was started; empty where that was not kept.
     """
 
     path: Path
@@ -45,6 +48,7 @@ class RunRecord:
     cohorts: tuple[Cohort, ...]
     verdict: Verdict | None
     summary: Summary
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def rejections(self) -> dict[str, int]:
@@ -137,7 +141,8 @@ def spec_of(recipe: Recipe) -> TaskSpec:
 
 def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener, *, confirming: bool) -> RunRecord:
     facts = trainer.facts
-    folders.provenance(run, device=trainer.device, workers=trainer.workers, seed=recipe.seed)
+    task = as_json(facts)
+    folders.provenance(run, device=trainer.device, workers=trainer.workers, seed=recipe.seed, task=task)
     listener(Started(recipe, facts, trainer.device, trainer.workers, str(run)))
     deadline = monotonic() + recipe.time_limit if recipe.time_limit else float("inf")
     with folders.reading(run):
@@ -193,7 +198,8 @@ def load_run(run: Path) -> RunRecord:
     with folders.reading(run):
         trials, cohorts = _trials(run)
         control, _ = _trials(run / folders.CONTROL)
-        return RunRecord(run, recipe, trials, cohorts, read_verdict(run), summary(trials, recipe, control))
+        seen, started = summary(trials, recipe, control), folders.read_provenance(run)
+        return RunRecord(run, recipe, trials, cohorts, read_verdict(run), seen, started)
 
 
 def find_run(given: str | None = None, root: str = folders.ROOT) -> Path:
@@ -226,3 +232,23 @@ def best(record: RunRecord) -> Best:
     (trial,) = chosen
     note = "Not confirmed: the best score on the data that the search selected on, so expect less elsewhere."
     return Best(parse(trial.program), trial.scale, trial.number, confirmed=False, note=note)
+
+
+def foremost(record: RunRecord, count: int) -> tuple[Trial, ...]:
+    """Return the best trials: the confirmed by held-out score, then the others trained to the end by the search's.
+
+    The first is the one that `best` returns; none where nothing has been trained to the end.
+    """
+    numbers = [trial.number for trial in finalists(record.trials, record.recipe.objective, len(record.trials))]
+    by_number = {trial.number: trial for trial in record.trials}
+    with folders.reading(record.path):
+        return tuple(by_number[k] for k in dict.fromkeys([*_confirmed(record), *numbers]))[:count]
+
+
+def _confirmed(record: RunRecord) -> list[int]:
+    if record.verdict is None:
+        return []
+    sign = read_objective(record.recipe.objective).sign
+    found = (row for row in record.verdict.comparison.rows if row.contender.trial >= 0 and not row.contender.control)
+    rows = [row for row in found if row.verdict != "failed"]
+    return [row.contender.trial for row in sorted(rows, key=lambda row: -sign * row.mean)]

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from lossml.proxy import DataStatus, Facts
 from lossml.report import tables
-from lossml.report.live import LiveView, PlainView, duration
+from lossml.report.live import LiveView, PlainView
+from lossml.report.words import duration
 from lossml.search.compare import Comparison, Row
 from lossml.search.confirm import Verdict
 from lossml.search.events import CohortFinished, Confirming, Proposed, RungStarted, Started

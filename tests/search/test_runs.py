@@ -20,7 +20,7 @@ from lossml.search.events import CohortFinished, Confirming, Proposed, Started
 from lossml.search.journal import Journal, cohorts_of, read_study
 from lossml.search.pruning import STUDY
 from lossml.search.records import State, as_json
-from lossml.search.runs import best, find_run, load_run, resume, search
+from lossml.search.runs import best, find_run, foremost, load_run, resume, search
 
 SMALL = {"budget": 12, "cohort": 8, "seed": 7, "candidates": 1, "confirm_seeds": 2, "baselines": ["ce"], "workers": 0}
 
@@ -413,3 +413,25 @@ def test_a_search_on_the_digits_finds_losses_that_train(tmp_path):
     (trial,) = [t for t in record.trials if t.number == best(record).trial]
     assert trial.metrics[-1].accuracy > 0.9
     assert Journal(record.path / folders.JOURNAL, "accuracy").cohorts()[0][0].rejections == record.rejections
+
+
+def test_the_foremost_are_the_confirmed_and_then_what_the_search_saw(clouds):
+    """The first is what `best` returns, confirmed or not; every trial stands once, and all were trained to the end."""
+    record = go(clouds)
+    found = foremost(record, 100)
+    complete = [t for t in record.trials if t.state is State.COMPLETE]
+    assert found[0].number == best(record).trial
+    assert sorted(t.number for t in found) == [t.number for t in complete]
+    unconfirmed = replace(record, verdict=None)
+    assert foremost(unconfirmed, 1)[0].number == best(unconfirmed).trial
+    assert foremost(replace(unconfirmed, trials=()), 3) == ()
+
+
+def test_a_run_says_for_which_task_and_with_what_it_was_started(clouds):
+    """Classes, sizes and versions are kept in run.json; a run whose file is gone or broken has none."""
+    record = go(clouds, candidates=0, budget=4)
+    assert record.provenance["task"]["classes"] == 4
+    assert record.provenance["task"]["sizes"] == [256, 200, 400]
+    assert "torch" in record.provenance["versions"]
+    (record.path / folders.RUN).write_text("[1")
+    assert load_run(record.path).provenance == {}
