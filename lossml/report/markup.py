@@ -21,11 +21,13 @@ pre { padding: .7rem; white-space: pre-wrap; overflow-wrap: anywhere; } code { p
 pre code { padding: 0; } p code, dd code { overflow-wrap: anywhere; } td code { white-space: nowrap; }
 nav ul, .claims { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0; list-style: none; }
 .claims { font-size: .9rem; margin: .3rem 0; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; }
 caption { caption-side: bottom; text-align: left; padding-top: .4rem; }
+caption span { display: inline-block; position: sticky; left: 0; max-width: min(46rem, calc(100vw - 3rem)); }
 dt { font-weight: 600; } dd { margin: 0 0 .6rem; }
-th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); }
+th, td { text-align: left; vertical-align: top; padding: .35rem 1.2rem .35rem 0; border-bottom: 1px solid var(--line); }
 tbody th { font-weight: inherit; } td:last-child, th:last-child { padding-right: 0; }
+td:last-child:not(.number) { min-width: 14rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .soft { color: var(--soft); font-size: .9rem; } .warning { color: var(--warn); font-weight: 600; }
 .yes { color: var(--yes); font-weight: 600; } .no { color: var(--no); font-weight: 600; }
@@ -38,6 +40,7 @@ details[open] { border-left: .2rem solid var(--line); padding-left: .8rem; }
 figure { margin: 0 0 1rem; max-width: 42rem; break-inside: avoid; } figcaption { font-size: .9rem; color: var(--soft); }
 svg { width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; fill: var(--ink); }
 svg text.label { font-size: 9px; } svg text.strong { font-weight: 700; }
+svg text.over { stroke: var(--paper); stroke-width: 3px; paint-order: stroke; }
 .grid { stroke: var(--line); stroke-width: 1; } .zero { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 5 4; }
 .a { stroke: var(--a); } .b { stroke: var(--b); } .dot.a { fill: var(--a); } .dot.b { fill: var(--b); }
 .dot.hollow { fill: var(--paper); stroke-width: 1.5; } .bar { fill: var(--b); } .bars { width: 6rem; height: .6rem; }
@@ -45,6 +48,8 @@ svg text.label { font-size: 9px; } svg text.strong { font-weight: 700; }
 .thin { stroke-width: 1; opacity: .6; }
 .walk { fill: none; stroke: #fff; stroke-width: 2.5; paint-order: stroke; } .mark { fill: #fff; stroke: #000; }
 @media (max-width: 30rem) { svg text { font-size: 13px; } }
+@media (min-width: 45rem) { dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.5rem; }
+  dd { margin: 0; } }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; }
   .wide { overflow: visible; } td code { white-space: normal; }
   h2, h3, h4, summary { break-after: avoid; } tr { break-inside: avoid; } }
@@ -98,7 +103,7 @@ def table(
     kinds = [{"class_": "number"} if k in places else {} for k in range(len(heads))]
     head = tag("tr", *(tag("th", text, scope="col", **kind) for text, kind in zip(heads, kinds, strict=True)))
     body = [tag("tr", *map(_cell, row, kinds, range(len(row)))) for row in rows]
-    known = tag("caption", caption, class_="soft") if caption else None
+    known = tag("caption", tag("span", caption), class_="soft") if caption else None
     made = tag("table", known, tag("thead", head), tag("tbody", *body))
     return tag("div", made, class_="wide", tabindex=0, role="group", aria_label=name or ", ".join(heads))
 

@@ -75,13 +75,22 @@ def _uprights(across: Axis, floor: float) -> Iterator[Element]:
 def _interval(row: Estimate, place: int, across: Axis) -> Iterator[Element]:
     top, tint = TOP + ROW * place, "a" if row.chosen else "b"
     left, middle, right = (round(_wide(across, value), 1) for value in (row.low, row.value, row.high))
-    yield tag("text", _cut(row.label), x=RIGHT, y=top + 13, class_="strong" if row.chosen else "")
+    yield tag("text", _cut(row.label), x=RIGHT, y=top + 13, class_="over strong" if row.chosen else "over")
     yield tag("line", class_=f"curve {tint}", x1=left, x2=right, y1=top + 24, y2=top + 24)
     yield tag("circle", class_=f"dot {tint}", cx=middle, cy=top + 24, r=4)
 
 
 def _wide(axis: Axis, value: float) -> float:
     return 2 * RIGHT + axis.share(value) * (WIDTH - 4 * RIGHT)
+
+
+def _fenced(values: Sequence[float], label: str) -> Axis:
+    """Make an axis of what is not far out, by Tukey's outer fences; the rest is drawn at its edge."""
+    ordered = sorted(values)
+    first, third = ordered[len(ordered) // 4], ordered[3 * len(ordered) // 4]
+    room = 3 * (third - first)
+    inside = [value for value in ordered if first - room <= value <= third + room]
+    return _widened(inside[0], inside[-1], label)
 
 
 def _cut(label: str) -> str:
@@ -96,7 +105,7 @@ def _widened(low: float, high: float, label: str, marks: tuple[tuple[float, str]
 def front_plot(title: str, y_label: str, dots: Sequence[Dot], steps: Sequence[tuple[float, float]]) -> Element:
     """Draw scores against sizes, and the front, at least one point, as steps: the best for its size or less."""
     across = _widened(min(dot.x for dot in dots), max(dot.x for dot in dots), "size, nodes")
-    up = _widened(min(dot.y for dot in dots), max(dot.y for dot in dots), y_label)
+    up = _fenced([dot.y for dot in dots], y_label)
     keys = [Key("best for its size", line="curve a"), Key("trained to the end", dot="dot b hollow")]
     parts = [
         *frame(across, up),
@@ -122,10 +131,9 @@ def _walk(steps: Sequence[tuple[float, float]]) -> str:
 
 def rung_plot(title: str, y_label: str, rungs: Sequence[int], names: Sequence[str], curves: Sequence[Path]) -> Element:
     """Draw the score of every trial from rung to rung, as far as it was trained."""
-    known = [y for curve in curves for y in curve.scores]
     across = Axis(rungs[0], rungs[-1], "share of full training", marks=tuple(zip(rungs, names, strict=True)))
     across = Axis(rungs[0] * 0.9, rungs[-1] * 1.1, across.label, logarithmic=True, marks=across.marks)
-    up = _widened(min(known), max(known), y_label)
+    up = _fenced([y for curve in curves for y in curve.scores], y_label)
     drawn = [_rungs(curve, rungs, across, up) for curve in sorted(curves, key=lambda curve: curve.chosen)]
     keys = [
         Key("trained to the end", line="curve a thin"),
@@ -170,17 +178,21 @@ def _place(dot: Dot) -> tuple[float, float]:
 
 def _number(number: int, dot: Dot, across: Axis, up: Axis) -> Element:
     x, y = round(x_of(across, dot.x), 1), round(y_of(up, dot.y), 1)
-    return tag("text", str(number), x=x, y=y - 8, text_anchor="middle", class_="label")
+    return tag("text", str(number), x=x, y=y - 8, text_anchor="middle", class_="over label")
 
 
 def _line(pairs: Sequence[tuple[float, float]], across: Axis, up: Axis, style: str, label: str = "") -> Element:
-    points = " ".join(f"{x_of(across, x):.1f},{y_of(up, y):.1f}" for x, y in pairs)
+    points = " ".join(f"{x_of(across, x):.1f},{_height(up, y):.1f}" for x, y in pairs)
     return tag("polyline", tag("title", label) if label else None, points=points, class_=style)
+
+
+def _height(up: Axis, value: float) -> float:
+    return y_of(up, min(max(value, up.low), up.high))
 
 
 def _dots(dots: Sequence[Dot], across: Axis, up: Axis) -> Iterator[Element]:
     for dot in dots:
-        x, y = round(x_of(across, dot.x), 1), round(y_of(up, dot.y), 1)
+        x, y = round(x_of(across, dot.x), 1), round(_height(up, dot.y), 1)
         style = f"dot {dot.tint}{' hollow' if dot.hollow else ''}"
         yield tag("circle", tag("title", dot.label), class_=style, cx=x, cy=y, r=4)
 

@@ -125,7 +125,17 @@ def _listed(parts: list[str]) -> str:
 def comparison_heads(comparison: Comparison) -> list[str]:
     """Name the columns of the confirmation's table."""
     reference = comparison.rows[0].contender.label
-    return ["loss", "verdict", comparison.design.objective, f"against {reference}", "interval", "p", "lr", "nll", "ece"]
+    return [
+        "loss",
+        "verdict",
+        comparison.design.objective,
+        f"against {reference}",
+        "interval",
+        "p",
+        "lr",
+        "nll",
+        "ece, %",
+    ]
 
 
 def comparison_rows(comparison: Comparison) -> Rows:
@@ -144,7 +154,7 @@ def _contender(row: Row, comparison: Comparison) -> list[str]:
     if row.verdict == "failed":
         return [contender_name(row), f"failed: {row.reason}", *["-"] * 7]
     mean = f"{written(row.mean, design.objective)} ± {written(row.spread, design.objective)}"
-    nll, ece = (f"{_mean(row.metrics, name):.{digits}f}" for name, digits in (("nll", 3), ("ece", 3)))
+    nll, ece = (f"{_mean(row.metrics, 'nll'):.3f}", f"{100 * _mean(row.metrics, 'ece'):.1f}")
     between = ["-", "-", "-"]
     if row.difference is not None:
         low, high = (points(end, design).split()[0] for end in (row.low, row.high))
