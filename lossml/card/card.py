@@ -119,6 +119,17 @@ def inspect(loss: object, *, classes: int = 10) -> Card:
     return _Maker(subject, classes).card()
 
 
+def value_curves(loss: object, *, classes: int = 10) -> Curves | None:
+    """Return the curves of a loss's card alone, which take a hundredth of a card's time; None where it has none.
+
+    Args:
+        loss: as `inspect` takes it.
+        classes: number of classes.
+    """
+    maker = _Maker(read_subject(loss, classes), classes)
+    return maker.tried("curves", lambda: curves(maker.subject, classes, maker.factor(classes)))
+
+
 class _Maker:
     """Makes the parts in turn, keeping what a user's loss refuses."""
 

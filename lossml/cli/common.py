@@ -2,8 +2,9 @@
 
 import json
 import math
+import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 from rich.console import Console
@@ -21,6 +22,15 @@ def console(*, stderr: bool = False) -> Console:
     """Return a console; wide enough for a table where it is no terminal."""
     made = Console(stderr=stderr, highlight=False)
     return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=max(120, made.width))
+
+
+def interrupt_on_termination() -> None:
+    """Take a SIGTERM as Ctrl-C, so that what is open is closed."""
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def print_json(value: object) -> None:

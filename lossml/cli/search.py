@@ -1,13 +1,12 @@
 """`lossml search`."""
 
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lossml.cli.common import console, print_json
+from lossml.cli.common import console, interrupt_on_termination, print_json
 from lossml.search.objective import METRICS
 from lossml.search.recipe import CONTROLS, NOISE_KINDS, PROPOSERS, PRUNERS
 
@@ -54,17 +53,13 @@ def command(
     **flags: Any,  # noqa: ANN401 - keys of a recipe, checked there
 ) -> None:
     """Search for a loss, and confirm what was found."""
-    signal.signal(signal.SIGTERM, _stop)
+    interrupt_on_termination()
     given = {key: value for key, value in flags.items() if value is not None}
     record = _watched(given, file, name, resume, confirming=not no_confirm, plain=plain or as_json)
     if as_json:
         print_json(record)
         return
     _report(record)
-
-
-def _stop(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _watched(

@@ -55,7 +55,7 @@ def _advice(warns: bool, text: str) -> tuple[Child, ...]:  # noqa: FBT001 - as t
 def charts(card: Card) -> Iterator[Element]:
     """Draw the card's plots, each with its caption."""
     if card.curves:
-        yield from _curves(card, card.curves)
+        yield from map(_figure, curve_charts(card.name, card.curves), _curve_captions(card, card.curves))
     if card.map:
         yield _figure(ternary(f"Map of {card.name}", card.map), rows.walk_caption(card))
     if card.learning:
@@ -70,17 +70,23 @@ def _figure(drawing: Element, words: str) -> Element:
     return tag("figure", drawing, tag("figcaption", words))
 
 
-def _curves(card: Card, found: Curves) -> Iterator[Element]:
+def curve_charts(name: str, found: Curves) -> tuple[Element, Element]:
+    """Draw the value and the gradient of a loss over one class's probability, with cross-entropy's dashed."""
     reference = found.reference
     values = _four((found.true, found.rival), (reference[0], reference[1]))
     slopes = _four((found.true_slope, found.rival_slope), (reference[2], reference[3]))
-    words = (
+    return (
+        chart(f"Value of {name}", "probability of the class", "value", values),
+        chart(f"Gradient of {name}", "probability of the class", "gradient", slopes),
+    )
+
+
+def _curve_captions(card: Card, found: Curves) -> tuple[str, str]:
+    values = (
         f"One class's probability runs from 0 to 1, the other {card.classes - 1} are equal. The loss is taken times "
         f"{found.factor:.3g}, which gives it cross-entropy's gradient at the start, less its value at the even answer."
     )
-    yield _figure(chart(f"Value of {card.name}", "probability of the class", "value", values), words)
-    words = "Gradient by the logit of the class whose probability runs; below zero its logit is pushed up."
-    yield _figure(chart(f"Gradient of {card.name}", "probability of the class", "gradient", slopes), words)
+    return values, "Gradient by the logit of the class whose probability runs; below zero its logit is pushed up."
 
 
 def _four(ours: tuple[Curve, Curve], theirs: tuple[Curve, Curve]) -> list[Line]:

@@ -55,6 +55,8 @@ svg text.over { stroke: var(--paper); stroke-width: 3px; paint-order: stroke; }
   h2, h3, h4, summary { break-after: avoid; } tr { break-inside: avoid; } }
 """
 
+ALONE = "svg { background: var(--paper); }"  # a drawing shown on its own, on whatever is behind it
+
 Child = Element | str | None
 
 
@@ -113,6 +115,12 @@ def _cell(content: Child, kind: Mapping[str, str], place: int) -> Element:
         return tag("th", content, scope="row", **kind)
     verdict = isinstance(content, str) and content in {"yes", "no"}
     return tag("td", content, **({"class_": str(content)} if verdict else kind))
+
+
+def image(drawing: Element) -> str:
+    """Write a drawing as an SVG document of its own, in the page's colours."""
+    whole = tag("svg", tag("style", STYLE + ALONE), *drawing, xmlns="http://www.w3.org/2000/svg", **drawing.attrib)
+    return tostring(whole, encoding="unicode") + "\n"
 
 
 def page(title: str, *body: Child) -> str:

@@ -62,9 +62,7 @@ def _verdict(record: RunRecord, _cards: Sequence[Described]) -> Iterator[Child]:
     state = "open" if found.winner is None else found.winner.verdict.replace(" ", "-")
     yield tag("p", found.sentence, class_=f"claim {state}")
     if found.winner is not None:
-        label = found.winner.contender.label
-        winner = next((row for row in found.comparison.rows if row.contender.label == label), found.winner)
-        yield tag("p", "The loss: ", tag("code", winner.contender.program))
+        yield tag("p", "The loss: ", tag("code", found.winner.contender.program))
     yield from _estimates(found.comparison, found.winner.contender.label if found.winner else "")
     heads, caption = rows.comparison_heads(found.comparison), rows.comparison_caption(found.comparison)
     yield table(heads, rows.comparison_rows(found.comparison), caption, numbers=range(2, 9), name="Confirmation")
