@@ -61,7 +61,7 @@ def test_the_dashboard_shows_each_trial_with_its_formula_and_curves(searched):
     before = contents(searched)
     with started(searched) as (address, end):
         assert "<html" in read(f"{address}/dashboard")
-        (study,) = json.loads(read(f"{address}/api/studies"))["studies"]
+        ((study,),) = json.loads(read(f"{address}/api/studies")).values()  # its name is to change
         assert study["study_name"] == "small"
         detail = json.loads(read(f"{address}/api/studies/{study['study_id']}"))
         trials = detail["trials"]
