@@ -4,7 +4,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
@@ -31,10 +32,19 @@ def needs_dashboard() -> None:
     Raises:
         UsageError: where it is not, with what to install.
     """
+    _library()
+
+
+def _library() -> tuple[Callable[[optuna.Trial, str], None], Callable[..., Any]]:
+    """Return what writes a note, and what makes a web application of a storage."""
     try:
-        import optuna_dashboard  # noqa: F401 - only whether it can be
+        from optuna_dashboard import (  # pyright: ignore[reportMissingTypeStubs] - its types are not declared as such
+            save_note,
+            wsgi,  # pyright: ignore[reportUnknownVariableType] - the same
+        )
     except ImportError as error:
         raise UsageError(WITHOUT) from error
+    return save_note, wsgi  # pyright: ignore[reportUnknownVariableType] - the same
 
 
 def serve(record: RunRecord, draw: Draw, port: int, ready: Callable[[str], None]) -> None:
@@ -51,9 +61,7 @@ def serve(record: RunRecord, draw: Draw, port: int, ready: Callable[[str], None]
     Raises:
         UsageError: where optuna-dashboard is not installed, or the port cannot be had.
     """
-    needs_dashboard()
-    from optuna_dashboard import wsgi
-
+    _, wsgi = _library()
     with tempfile.TemporaryDirectory(prefix="lossml-dashboard-") as folder:
         server = _server(port)
         with server:
@@ -76,7 +84,7 @@ class _Quiet(WSGIRequestHandler):
 def _server(port: int) -> WSGIServer:
     """Take the port first, so that a taken one is refused before anything is drawn."""
     try:
-        return make_server(HOST, port, lambda *_: [], server_class=_Server, handler_class=_Quiet)
+        return _Server((HOST, port), _Quiet)
     except OSError as error:
         raise UsageError(f"port {port} of {HOST} cannot be had: {error.strerror}; choose another --port") from error
 
@@ -110,8 +118,7 @@ def _add(
     drawings: Mapping[str, str],
     places: tuple[FileSystemArtifactStore, Path],
 ) -> None:
-    from optuna_dashboard import save_note
-
+    save_note, _ = _library()
     made = study.ask()
     save_note(made, note(trial))
     for key, value in _attributes(trial).items():
