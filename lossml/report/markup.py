@@ -28,6 +28,7 @@ dt { font-weight: 600; } dd { margin: 0 0 .6rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem 1.2rem .35rem 0; border-bottom: 1px solid var(--line); }
 tbody th { font-weight: inherit; } td:last-child, th:last-child { padding-right: 0; }
 td:last-child:not(.number) { min-width: 14rem; }
+.wide + .wide { margin-top: 1.5rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .soft { color: var(--soft); font-size: .9rem; } .warning { color: var(--warn); font-weight: 600; }
 .yes { color: var(--yes); font-weight: 600; } .no { color: var(--no); font-weight: 600; }

@@ -94,7 +94,7 @@ def _searched(record: RunRecord, _cards: Sequence[Described]) -> Iterator[Child]
 
 
 def _best(record: RunRecord, cards: Sequence[Described]) -> Iterator[Child]:
-    if not cards:
+    if not foremost(record, 1):
         yield tag("p", "No trial was trained to the end, so there is no loss to describe yet.")
     for one in cards:
         yield from _loss(one, record)
@@ -168,8 +168,8 @@ def _rejected(record: RunRecord, _cards: Sequence[Described]) -> Iterator[Child]
         ]
         yield table([*rows.REASONS[:2], "share", rows.REASONS[2]], bars, numbers=(1,), name="Rejections by reason")
     if failed := rows.failure_rows(record.trials):
-        caption = "Trials that could not be trained to their next rung."
-        yield table(rows.FAILURES, map(_with_code, failed), caption, name="Failed trials")
+        cells = [[number, tag("code", program), why] for number, program, why in failed]
+        yield table(rows.FAILURES, cells, "Trials that could not be trained to their next rung.", name="Failed trials")
 
 
 def _bar(share: float) -> Element:

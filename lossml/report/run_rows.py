@@ -19,7 +19,7 @@ Rows = list[list[str]]
 TRIALS = ["trial", "trained", "score", "origin", "state", "loss"]
 FRONT = ["size", "score", "trial", "loss"]
 REASONS = ["reason", "programs", "what it means"]
-FAILURES = ["trial", "why", "loss"]
+FAILURES = ["trial", "loss", "why"]
 RUNGS = ["rung", "trials", "rank correlation", "interval"]
 COST = ["what", "amount", "of what"]
 FAMILY = ["trial", "generation", "made by", "from", "score", "trained", "loss"]
@@ -205,7 +205,7 @@ def reason_rows(rejections: Mapping[str, int]) -> Rows:
 
 def failure_rows(trials: tuple[Trial, ...]) -> Rows:
     """Write why trials failed."""
-    return [[str(t.number), t.reason, t.program] for t in trials if t.state is State.FAILED]
+    return [[str(t.number), t.program, t.reason] for t in trials if t.state is State.FAILED]
 
 
 def rung_rows(rungs: tuple[Agreement, ...]) -> Rows:

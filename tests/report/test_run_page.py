@@ -160,6 +160,14 @@ def test_every_kind_of_run_has_a_sensible_page(run, words):
     assert "nan" not in page.text().lower().split()
 
 
+def test_without_cards_the_best_are_not_said_to_be_missing():
+    """Where nobody asked for cards, the section of the best is left out; where nothing is complete, it says so."""
+    whole = record()
+    assert "Best losses" not in Page(run_page(whole, [])).text()
+    nothing = replace(whole, trials=whole.trials[1:2], verdict=None, summary=summary(whole.trials[1:2], RECIPE))
+    assert "Best losses" in Page(run_page(nothing, [])).text()
+
+
 def test_full_training_alone_has_no_rungs_to_compare():
     """Where nothing is compared below full training the section is left out, and so is its link."""
     run = record(recipe=replace(RECIPE, rungs=(16,)))
