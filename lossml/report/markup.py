@@ -27,7 +27,7 @@ caption span { display: inline-block; position: sticky; left: 0; max-width: min(
 dt { font-weight: 600; } dd { margin: 0 0 .6rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem 1.2rem .35rem 0; border-bottom: 1px solid var(--line); }
 tbody th { font-weight: inherit; } td:last-child, th:last-child { padding-right: 0; }
-td:last-child:not(.number) { min-width: 14rem; }
+td.long { min-width: 13rem; }
 .wide + .wide { margin-top: 1.5rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .soft { color: var(--soft); font-size: .9rem; } .warning { color: var(--warn); font-weight: 600; }
@@ -57,6 +57,8 @@ svg text.over { stroke: var(--paper); stroke-width: 3px; paint-order: stroke; }
 """
 
 ALONE = "svg { background: var(--paper); }"  # a drawing shown on its own, on whatever is behind it
+
+LONG = 30  # letters above which a cell is a sentence, which wants room
 
 Child = Element | str | None
 
@@ -114,8 +116,11 @@ def table(
 def _cell(content: Child, kind: Mapping[str, str], place: int) -> Element:
     if place == 0:
         return tag("th", content, scope="row", **kind)
-    verdict = isinstance(content, str) and content in {"yes", "no"}
-    return tag("td", content, **({"class_": str(content)} if verdict else kind))
+    if isinstance(content, str) and content in {"yes", "no"}:
+        return tag("td", content, class_=content)
+    if isinstance(content, str) and len(content) > LONG:
+        return tag("td", content, class_="long")
+    return tag("td", content, **kind)
 
 
 def image(drawing: Element) -> str:
