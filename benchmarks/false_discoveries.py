@@ -170,10 +170,14 @@ def planted(noise: int, number: int) -> dict[str, Any]:
     return {**told(kind, number, verdict), "true": None if place is None else true[place], "truths": tests}
 
 
-def measure(job: tuple[str, int]) -> dict[str, Any]:
-    kind, number = job
+def prepare() -> None:
+    """Get a process ready: one thread, and what is learnt of a program by the screens kept for the next search."""
     torch.set_num_threads(1)
     remember_descents()
+
+
+def measure(job: tuple[str, int]) -> dict[str, Any]:
+    kind, number = job
     began = monotonic()
     makers = {"shuffled": shuffled, "disguised": disguised}
     found = makers[kind](number) if kind in makers else planted(int(kind.removeprefix("noisy")), number)
@@ -220,7 +224,7 @@ def main() -> None:
     levels = [f"noisy{noise}" for noise in NOISES]
     jobs = [(kind, number) for kind in ("shuffled", "disguised") for number in range(given.searches)]
     jobs += [(kind, 1000 + number) for kind in levels for number in range(given.planted)]
-    with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
+    with multiprocessing.get_context("spawn").Pool(given.workers, prepare) as pool:
         rows = pool.map(measure, jobs, chunksize=1)
     by_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in ("shuffled", "disguised", *levels)}
     result = {
