@@ -3,7 +3,8 @@
 A task is an attribute of this module, such as `shuffled_17`: kind, and number of the draw. Every draw has its own
 training, validation and held-out images, from the 60,000 that are meant for training; the other 10,000 serve as the
 held-out split of `true_...`, by which the true difference of two losses on that draw is measured. Images are averaged
-over squares of 4 x 4 pixels, and a network of 16 hidden units learns them in 96 steps of 16 samples.
+over squares of 4 x 4 pixels, and a network of 16 hidden units learns them in 384 steps of 16 samples: long enough to
+learn wrong labels by heart.
 
     shuffled_N    every label, of all three splits, drawn at random: no loss is right more often than one in ten
     noisyP_N      P% of the training labels wrong, noisy0_N as they are
@@ -21,8 +22,8 @@ from lossml.proxy.corrupt import corrupted
 from lossml.proxy.data import read
 from lossml.proxy.networks import MLP
 
-SIZES = (512, 500, 1500)  # training, validation, held-out
-CLASSES, HIDDEN, STEPS, BATCH, RATE, GROUP = 10, 16, 96, 16, 3e-2, 128
+SIZES = (256, 500, 3000)  # training, validation, held-out
+CLASSES, HIDDEN, STEPS, BATCH, RATE, GROUP = 10, 16, 384, 16, 3e-2, 128
 
 
 @cache
