@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 @click.option("--pruner", type=click.Choice(PRUNERS), help="Who stops weak trials early.  [asha]")
 @click.option("--proposer", type=click.Choice(PROPOSERS), help="Who proposes losses.  [surrogate]")
 @click.option("--control", type=click.Choice(CONTROLS), help="A random search of equal training beside it.  [none]")
+@click.option(
+    "--confirm-on",
+    multiple=True,
+    help="Another task to test the result on: fashion-mnist, or digits,label_noise=0.2; repeatable, adds to a run.",
+)
 @click.option("--time-limit", type=float, help="Seconds after which no further cohort starts.")
 @click.option("--recipe", "file", help="A recipe file; flags win over it.")
 @click.option("--name", help="Name of the run's folder in runs/.")
@@ -54,7 +59,7 @@ def command(
 ) -> None:
     """Search for a loss, and confirm what was found."""
     interrupt_on_termination()
-    given = {key: value for key, value in flags.items() if value is not None}
+    given = {key: value for key, value in flags.items() if value not in {None, ()}}
     record = _watched(given, file, name, resume, confirming=not no_confirm, plain=plain or as_json)
     if as_json:
         print_json(record)

@@ -50,7 +50,7 @@ class Progress:
             self.stage_began = self.stage_began if self.controlling else monotonic()
             self.controlling = event
         else:
-            if self.confirming is None or self.confirming.stage != event.stage:
+            if self.confirming is None or (self.confirming.stage, self.confirming.task) != (event.stage, event.task):
                 self.stage_began = monotonic()
             self.confirming = event
 
@@ -87,7 +87,8 @@ class Progress:
         if self.confirming is None:
             return f"searching  {len(self.trials)} of {self.budget()} trials, {self.doing}"
         what = {"tune": "tuning learning rates", "seeds": "paired seeds, held-out split"}[self.confirming.stage]
-        return f"confirming {self.confirming.done} of {self.confirming.total} trainings, {what}"
+        where = f" on {self.confirming.task}" if self.confirming.task else ""
+        return f"confirming {self.confirming.done} of {self.confirming.total} trainings{where}, {what}"
 
     def title(self) -> str:
         """Say what is searched, and where."""

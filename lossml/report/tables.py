@@ -15,6 +15,7 @@ from lossml.search.objective import written
 from lossml.search.recipe import Recipe
 from lossml.search.records import FULL, State, Trial
 from lossml.search.summary import Agreement, Control, Summary
+from lossml.search.transfer import Transfer
 from lossml.zoo import Entry
 
 STYLES = {"better": "bold green", "worse": "red", "failed": "red", "reference": "dim"}
@@ -151,8 +152,14 @@ def _caption(comparison: Comparison) -> str:
 
 
 def verdict_view(verdict: Verdict) -> RenderableType:
-    """Show the claim first, then the table it rests on."""
-    return Group(Text(verdict.sentence, style="bold"), comparison_table(verdict.comparison))
+    """Show the claim first, then the table it rests on, and the tables of other tasks."""
+    elsewhere = [part for one in verdict.transfers for part in _elsewhere(one)]
+    return Group(Text(verdict.sentence, style="bold"), comparison_table(verdict.comparison), *elsewhere)
+
+
+def _elsewhere(one: Transfer) -> list[RenderableType]:
+    about = f"On {one.task}. The row of {one.winner.contender.label} is corrected for the number of other tasks:"
+    return [Text(), Text(about), comparison_table(one.comparison)]
 
 
 def zoo_table(entries: Sequence[Entry]) -> RenderableType:

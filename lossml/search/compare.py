@@ -17,7 +17,7 @@ from lossml.search.events import Confirming, Listener
 from lossml.search.loop import metrics_of
 from lossml.search.objective import as_read, read_objective
 from lossml.search.records import FULL, Metrics
-from lossml.search.statistics import Difference, Judged, detectable, judge, paired_difference, seeds_needed
+from lossml.search.statistics import Difference, Judged, detectable, judge, paired_difference, seeds_needed, spent
 from lossml.search.trainings import Contender, Design, Done, Job, Store, module_of
 
 EXTENSIONS = 3  # of the grid of learning rates, at either end
@@ -42,6 +42,7 @@ class Row:
             that the strictest of the corrected tests asks for.
         needed: seeds that would see the observed difference at that level; 0 where no number would.
         reason: why it failed.
+        raw: the difference to the reference before any correction; None where there is none.
     """
 
     contender: Contender
@@ -57,19 +58,20 @@ class Row:
     detectable: float = 0.0
     needed: int = 0
     reason: str = ""
+    raw: Difference | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The best that the search found against the best of its control, paired by seed.
+    """The best that the search found against another loss, paired by seed.
 
     Attributes:
         ours: label of the search's.
-        theirs: label of the control's.
+        theirs: label of the other.
         difference: positive where the search's is better.
         low: lower end of its interval.
         high: upper end.
-        p: of one test, uncorrected.
+        p: of one test, corrected for how the two were chosen.
         verdict: "better", "worse" or "no difference".
     """
 
@@ -92,6 +94,9 @@ class Comparison:
         samples: size of the held-out split.
         noise: standard deviation of the difference between two trainings of the reference.
         control: the search against its control; None where there was no control, or nothing of it was left.
+        ahead: the search against the best baseline; None where that is the reference or the best found itself.
+        readings: how many times the held-out split has been read for candidates of the search and of its
+            control, this time included; see `spent`.
     """
 
     rows: tuple[Row, ...]
@@ -99,6 +104,8 @@ class Comparison:
     samples: int
     noise: float
     control: Match | None = None
+    ahead: Match | None = None
+    readings: tuple[int, int] = (1, 1)
 
 
 def compare(
@@ -123,8 +130,9 @@ def compare(
     jobs = [
         Job("seeds", k, rate, seed) for seed in design.of("seeds") for k, rate in enumerate(rates) if rate is not None
     ]
+    readings = _readings(work)
     work.train(jobs)
-    return _judged(work, rates)
+    return _judged(work, rates, readings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +178,13 @@ class _Work:
         states = [outcome.state for outcome in outcomes if outcome.state is not None]
         scored = iter(self.trainer.evaluate(states, "heldout"))
         return [outcome if outcome.state is None else next(scored) for outcome in outcomes]
+
+
+def _readings(work: _Work) -> tuple[int, int]:
+    """Count this reading of the held-out split, before it is read."""
+    found = [one for one in work.losses if one.trial >= 0]
+    ours, theirs = ([one.program for one in found if one.control is control] for control in (False, True))
+    return work.store.reading("search", ours), work.store.reading("control", theirs)
 
 
 def _finished(outcome: Outcome) -> Done:
@@ -231,7 +246,7 @@ def _kept(work: _Work, tuned: Sequence[Tried]) -> list[int]:
     return sorted(kept)
 
 
-def _judged(work: _Work, rates: Sequence[float | None]) -> Comparison:
+def _judged(work: _Work, rates: Sequence[float | None], readings: tuple[int, int]) -> Comparison:
     results = [_results(work, k, rate) for k, rate in enumerate(rates)]
     rows = [_row(*row, work.design) for row in zip(work.losses, rates, results, strict=True)]
     if rows[0].verdict == "failed":
@@ -240,13 +255,21 @@ def _judged(work: _Work, rates: Sequence[float | None]) -> Comparison:
     # What was found, what the control found and what was known before are questions of their own, each corrected
     # for its own number.
     families = _families(rows, alive)
-    for family in families:
+    for family, reading in zip(families, (*readings, 1), strict=True):
         differences = [_difference(results[k], results[0], work.design.objective) for k in family]
-        for k, found in zip(family, judge(differences, work.design.alpha), strict=True):
-            rows[k] = _with_verdict(rows[k], found, work.design.alpha / len(family))
+        for k, row in zip(family, _told([rows[k] for k in family], differences, work.design, reading), strict=True):
+            rows[k] = row
     noise = math.sqrt(2.0) * rows[0].spread
-    control = _match(rows, results, families, work.design)
-    return Comparison(tuple(rows), work.design, work.trainer.facts.sizes[2], noise, control)
+    control = _match(rows, results, families, work.design, spent(sum(readings) - 1))
+    ahead = _ahead(rows, results, len(families[0]), work.design, spent(readings[0]))
+    return Comparison(tuple(rows), work.design, work.trainer.facts.sizes[2], noise, control, ahead, readings)
+
+
+def _told(rows: Sequence[Row], differences: Sequence[Difference], design: Design, reading: int) -> list[Row]:
+    """Judge the differences of a family and write the verdicts into its rows."""
+    factor = spent(reading)
+    judged = judge(differences, design.alpha, factor)
+    return [with_verdict(*pair, design.alpha / factor / len(rows)) for pair in zip(rows, judged, strict=True)]
 
 
 def _families(rows: Sequence[Row], alive: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
@@ -256,20 +279,62 @@ def _families(rows: Sequence[Row], alive: Sequence[int]) -> tuple[list[int], lis
 
 
 def _match(
-    rows: Sequence[Row], results: Sequence[Sequence[Done]], families: Sequence[Sequence[int]], design: Design
+    rows: Sequence[Row],
+    results: Sequence[Sequence[Done]],
+    families: Sequence[Sequence[int]],
+    design: Design,
+    factor: float,
 ) -> Match | None:
     """Compare the best that the search found with the best of its control; each had as many candidates."""
     ours, theirs = families[0], families[1]
     if not ours or not theirs:
         return None
+    one, other = (_best(rows, family, design) for family in (ours, theirs))
+    return _paired(rows, results, (one, other), design, factor)
+
+
+def _best(rows: Sequence[Row], family: Sequence[int], design: Design) -> int:
     sign = read_objective(design.objective).sign
-    one, other = (max(family, key=lambda k: sign * rows[k].mean) for family in (ours, theirs))
-    (found,) = judge([_difference(results[one], results[other], design.objective)], design.alpha)
+    return max(family, key=lambda k: sign * rows[k].mean)
+
+
+def _paired(
+    rows: Sequence[Row], results: Sequence[Sequence[Done]], pair: tuple[int, int], design: Design, factor: float
+) -> Match:
+    one, other = pair
+    (found,) = judge([_difference(results[one], results[other], design.objective)], design.alpha, factor)
     labels = rows[one].contender.label, rows[other].contender.label
     return Match(*labels, found.difference.mean, found.low, found.high, found.p_corrected, found.verdict)
 
 
-def _with_verdict(row: Row, found: Judged, alpha: float) -> Row:
+def best_found(rows: Sequence[Row], design: Design) -> int | None:
+    """Return the place of the best that the search found; None where nothing of it is left."""
+    living = [k for k, row in enumerate(rows) if row.verdict != "failed"]
+    found = [k for k in living if rows[k].contender.trial >= 0 and not rows[k].contender.control]
+    return _best(rows, found, design) if found else None
+
+
+def _ahead(
+    rows: Sequence[Row], results: Sequence[Sequence[Done]], candidates: int, design: Design, factor: float
+) -> Match | None:
+    """Compare the best that the search found with the best baseline, both chosen by what is now compared.
+
+    The choice among candidates can only flatter the one, the choice among baselines only the other: a difference
+    in either direction is corrected for the larger of the two numbers.
+    """
+    ours = best_found(rows, design)
+    known = [k for k, row in enumerate(rows) if row.contender.named and row.verdict != "failed" and k != ours]
+    if not ours or not known:  # the reference itself, place 0, has nothing to be ahead of
+        return None
+    theirs = _best(rows, known, design)
+    itself = rows[ours].contender.named and _best(rows, [ours, *known], design) == ours
+    if theirs == 0 or itself:
+        return None
+    return _paired(rows, results, (ours, theirs), design, factor * max(candidates, len(known)))
+
+
+def with_verdict(row: Row, found: Judged, alpha: float) -> Row:
+    """Write what was judged into a row; alpha is the level that the strictest of the corrected tests asks for."""
     return replace(
         row,
         difference=found.difference.mean,
@@ -279,6 +344,7 @@ def _with_verdict(row: Row, found: Judged, alpha: float) -> Row:
         verdict=found.verdict,
         detectable=detectable(found.difference, alpha),
         needed=seeds_needed(found.difference, alpha) or 0,
+        raw=found.difference,
     )
 
 

@@ -1,23 +1,25 @@
 """Confirmation: the best of a search against tuned baselines, and what may be said of it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from lossml import zoo
 from lossml.backend import Crowd
 from lossml.program import parse
 from lossml.proxy import Trainer
 from lossml.search import folder as folders
-from lossml.search.compare import Comparison, Match, Row, compare
+from lossml.search.compare import Comparison, Match, Row, best_found, compare
+from lossml.search.elsewhere import there
 from lossml.search.events import Listener
 from lossml.search.objective import gap, read_objective
 from lossml.search.recipe import Recipe
-from lossml.search.records import Metrics, State, Trial, as_json
-from lossml.search.trainings import Contender, Design, Store, contenders
+from lossml.search.records import State, Trial, as_json
+from lossml.search.stored import comparison_of, row_of
+from lossml.search.trainings import Contender, Design, Store, contenders, design_of, laid_out
+from lossml.search.transfer import Transfer, corrected, told, transfer_of, transferred
 
+ORDINALS = {2: "second", 3: "third"}
 TUNED = 3  # candidates tuned for each that is confirmed: one score is a lucky score
 
 
@@ -29,11 +31,13 @@ class Verdict:
         sentence: the claim, in words.
         winner: row of the best candidate; None where nothing could be confirmed.
         comparison: all results.
+        transfers: the winner on other tasks.
     """
 
     sentence: str
     winner: Row | None
     comparison: Comparison
+    transfers: tuple[Transfer, ...] = ()
 
 
 def finalists(trials: Sequence[Trial], objective: str, count: int) -> list[Trial]:
@@ -80,34 +84,58 @@ def confirm(
     chosen, others = (
         shortlist(some, recipe.objective, TUNED * recipe.candidates, len(prior), pixels) for some in (trials, control)
     )
-    losses = [*_field(recipe, chosen, prior, pixels), *_controls(others, prior, pixels)]
-    design = Design(
-        seeds=recipe.confirm_seeds,
-        learning_rates=recipe.learning_rates,
-        objective=recipe.objective,
-        alpha=recipe.alpha,
-        seed=recipe.seed,
-        keep=recipe.candidates,
-        tuning_seeds=recipe.tuning_seeds,
-    )
+    losses = [*laid_out(recipe.baselines, chosen, prior, pixels), *_controls(others, prior, pixels)]
+    design = design_of(recipe)
     comparison = compare(trainer, losses, design, Store(run / folders.JOURNAL, design.objective), listener)
     verdict = judged(comparison)
-    folders.write_atomically(run / folders.VERDICT, json.dumps(as_json(verdict), indent=2) + "\n")
+    _write(run, verdict)
     return verdict
 
 
-def _field(recipe: Recipe, chosen: Sequence[Trial], prior: Sequence[float], pixels: int) -> list[Contender]:
-    """Lay out baselines and candidates; a candidate that is a baseline takes its place, not a second one."""
-    baselines = contenders([(name, zoo.contender(name), -1) for name in recipe.baselines], prior, pixels)
-    found = contenders([(f"#{t.number}", parse(t.program), t.number) for t in chosen], prior, pixels)
-    for one in found:
-        twin = next((k for k, base in enumerate(baselines) if one.known and one.known == base.known), None)
-        if twin is None:
-            baselines.append(one)
-        else:
-            base = baselines[twin]
-            baselines[twin] = replace(base, trial=one.trial)
-    return baselines
+def _write(run: Path, verdict: Verdict) -> None:
+    folders.write_atomically(run / folders.VERDICT, json.dumps(as_json(verdict), indent=2) + "\n")
+
+
+def confirm_elsewhere(
+    recipe: Recipe,
+    run: Path,
+    verdict: Verdict,
+    trials: Sequence[Trial],
+    trainer_of: Callable[[Recipe], Trainer],
+    listener: Listener,
+) -> Verdict:
+    """Test what a search confirmed on the other tasks of its recipe, and write that into its verdict.
+
+    Args:
+        recipe: of the search.
+        run: its folder.
+        verdict: of its own task.
+        trials: of the search.
+        trainer_of: starts what trains on the task of a recipe.
+        listener: hears how far it is.
+    """
+    chosen = _confirmed(verdict, trials)
+    if not chosen:
+        return verdict
+    found: list[Transfer] = []
+    for text in recipe.confirm_on:
+        with trainer_of(there(recipe, text)) as trainer:
+            found.append(transferred(recipe, text, run, trainer, chosen, listener))
+    transfers = corrected(found, recipe)
+    extended = replace(verdict, sentence=f"{verdict.sentence} {told(transfers)}", transfers=transfers)
+    _write(run, extended)
+    return extended
+
+
+def _confirmed(verdict: Verdict, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the candidates that were tested, the winner first; none where it is the reference itself."""
+    winner = verdict.winner
+    if winner is None or winner.difference is None:
+        return []
+    rows = [row.contender for row in verdict.comparison.rows if row.verdict != "failed"]
+    numbers = [one.trial for one in rows if one.trial >= 0 and not one.control]
+    by_number = {trial.number: trial for trial in trials}
+    return [by_number[n] for n in dict.fromkeys([winner.contender.trial, *numbers])]
 
 
 def _controls(chosen: Sequence[Trial], prior: Sequence[float], pixels: int) -> list[Contender]:
@@ -117,14 +145,21 @@ def _controls(chosen: Sequence[Trial], prior: Sequence[float], pixels: int) -> l
 
 def judged(comparison: Comparison) -> Verdict:
     """Say what a comparison allows to be said."""
-    found = (row for row in comparison.rows if row.contender.trial >= 0 and not row.contender.control)
-    rows = [row for row in found if row.verdict != "failed"]
-    if not rows:
+    place = best_found(comparison.rows, comparison.design)
+    if place is None:
         return Verdict("Nothing was confirmed: no candidate could be trained to the end.", None, comparison)
-    sign = read_objective(comparison.design.objective).sign
-    winner = max(rows, key=lambda row: sign * row.mean)
+    winner = comparison.rows[place]
     beside = f" {_against(comparison.control, comparison.design)}" if comparison.control else ""
-    return Verdict(_sentence(winner, comparison) + beside, winner, comparison)
+    return Verdict(_sentence(winner, comparison) + beside + _again(comparison.readings[0]), winner, comparison)
+
+
+def _again(reading: int) -> str:
+    if reading == 1:
+        return ""
+    return (
+        f" It is the {ORDINALS.get(reading, f'{reading}th')} time that the held-out split is read for candidates of "
+        "this search; intervals and p are corrected for that."
+    )
 
 
 def _against(control: Match, design: Design) -> str:
@@ -166,13 +201,17 @@ def _power(row: Row, design: Design) -> str:
 
 def _beside(winner: Row, comparison: Comparison) -> str:
     """Say where the winner stands among the baselines, of which the search may have found some itself."""
-    sign = read_objective(comparison.design.objective).sign
-    rows = [row for row in comparison.rows if row.contender.named and row.verdict != "failed"]
-    best = max(rows, key=lambda row: sign * row.mean)
-    if best is winner:
+    if comparison.ahead is not None:
+        return f" {_ahead(comparison.ahead, comparison.design)}"
+    if winner.contender.named:
         return " It is itself a baseline, and the best of them."
-    ahead = points(sign * (winner.mean - best.mean), comparison.design)
-    return f" The best baseline is {best.contender.label}; the winner stands {ahead} from it (not tested)."
+    return f" Of the baselines {comparison.rows[0].contender.label} is the best."
+
+
+def _ahead(ahead: Match, design: Design) -> str:
+    interval = gap(ahead.difference, design.objective, (ahead.low, ahead.high))
+    ends = {"better": "the winner beats it", "worse": "it beats the winner"}.get(ahead.verdict, "no difference found")
+    return f"Against the best baseline, {ahead.theirs}: {interval}, p = {ahead.p:.2g}, {ends}."
 
 
 def read_verdict(run: Path) -> Verdict | None:
@@ -181,20 +220,6 @@ def read_verdict(run: Path) -> Verdict | None:
     if not path.is_file():
         return None
     found = json.loads(path.read_text())
-    comparison = _comparison(found["comparison"])
-    return Verdict(found["sentence"], _row(found["winner"]) if found["winner"] else None, comparison)
-
-
-def _comparison(found: Mapping[str, Any]) -> Comparison:
-    design: dict[str, Any] = {**found["design"], "learning_rates": tuple(found["design"]["learning_rates"])}
-    rows = tuple(_row(row) for row in found["rows"])
-    match = found.get("control")
-    return Comparison(rows, Design(**design), found["samples"], found["noise"], Match(**match) if match else None)
-
-
-def _row(found: Mapping[str, Any]) -> Row:
-    typed: dict[str, Any] = {
-        "contender": Contender(**found["contender"]),
-        "metrics": tuple(Metrics(**m) for m in found["metrics"]),
-    }
-    return Row(**{**found, **typed})
+    winner = row_of(found["winner"]) if found["winner"] else None
+    transfers = tuple(transfer_of(one) for one in found.get("transfers", ()))
+    return Verdict(found["sentence"], winner, comparison_of(found["comparison"]), transfers)

@@ -67,11 +67,13 @@ class Confirming:
         done: trainings done.
         total: trainings in all.
         stage: "tune" or "seeds".
+        task: another than the one searched, as text.
     """
 
     done: int
     total: int
     stage: str
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)

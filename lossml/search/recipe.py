@@ -23,7 +23,7 @@ NOISE_KINDS = ("symmetric", "asymmetric")
 BASELINES = ("ce", "label-smoothing", "focal", "poly1", "gce")
 LONG_TAIL_BASELINE = "logit-adjustment"
 LONGEST = 1e9  # seconds: more than any search takes, less than overflows a clock
-MAY_CHANGE = frozenset({"budget", "control", "time_limit", "trial_time_limit", "workers", "data_root"})
+MAY_CHANGE = frozenset({"budget", "confirm_on", "control", "time_limit", "trial_time_limit", "workers", "data_root"})
 """Keys that a resumed search may set anew: they do not change what a trial of it gives."""
 
 
@@ -58,6 +58,8 @@ class Recipe:
         baselines: losses the candidates are confirmed against; the first is the reference. Under a long
             tail the default has logit adjustment besides.
         alpha: chance of calling equal losses different.
+        confirm_on: other tasks on which what was confirmed is tested too, such as "fashion-mnist" or
+            "digits,label_noise=0.2"; a resumed search adds to them.
         device: "auto", "cpu", "cuda", ...
         workers: processes; -1 for what suits the device.
         data_root: folder of the data sets; "" for LOSSML_DATA or a cache.
@@ -86,6 +88,7 @@ class Recipe:
     learning_rates: tuple[float, ...] = (0.3, 1.0, 3.0)
     baselines: tuple[str, ...] = BASELINES
     alpha: float = 0.05
+    confirm_on: tuple[str, ...] = ()
     device: str = "auto"
     workers: int = -1
     data_root: str = ""
@@ -116,10 +119,10 @@ def _one_of(names: tuple[str, ...]) -> Rule:
     return (lambda v: v in names, f"must be one of {', '.join(names)}")
 
 
-def _several(rule: Rule, what: str) -> Rule:
+def _several(rule: Rule, what: str, *, none: bool = False) -> Rule:
     def holds(value: object) -> bool:
         items = _items(value)
-        return bool(items) and all(rule[0](item) for item in items)
+        return (bool(items) or (none and value == ())) and all(rule[0](item) for item in items)
 
     return holds, f"must be a list of {what}"
 
@@ -159,6 +162,7 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "learning_rates": _several(_number(1e-6, 1e6), "positive numbers"),
         "baselines": _several(_TEXT, "losses"),
         "alpha": _number(1e-6, 0.5),
+        "confirm_on": _several(_TEXT, "tasks such as 'fashion-mnist' or 'digits,label_noise=0.2'", none=True),
         "device": _TEXT,
         "workers": _whole(-1, 1024),
         "data_root": _TEXT,
@@ -175,7 +179,8 @@ def _toml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _checked(key: str, value: object, where: str) -> object:
+def checked(key: str, value: object, where: str) -> object:
+    """Return the value of a key as a recipe holds it; a RecipeError says where it was given and what it must be."""
     if key not in _RULES:
         near = get_close_matches(key, KEYS, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KEYS)}"
@@ -203,7 +208,7 @@ def read_toml(path: Path) -> dict[str, object]:
         raise RecipeError(f"cannot read the recipe {path}: {error}") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"{path} is no TOML: {error}") from error
-    return {key: _checked(key, value, str(path)) for key, value in found.items()}
+    return {key: checked(key, value, str(path)) for key, value in found.items()}
 
 
 def make_recipe(flags: Mapping[str, object], file: str | None = None) -> Recipe:
@@ -216,7 +221,7 @@ def make_recipe(flags: Mapping[str, object], file: str | None = None) -> Recipe:
     Raises:
         RecipeError: for an unknown key or a bad value, with the rule.
     """
-    given = {key: _checked(key, value, "option") for key, value in flags.items()}
+    given = {key: checked(key, value, "option") for key, value in flags.items()}
     written = read_toml(_file(file)) if file else {}
     dataset = given.get("dataset", written.get("dataset"))
     if dataset is None:
@@ -243,11 +248,13 @@ def _file(name: str) -> Path:
 
 def resumed(stored: Recipe, flags: Mapping[str, object]) -> Recipe:
     """Take a stored recipe up again with what may change; a RecipeError names a key that may not."""
-    given = {key: _checked(key, value, "option") for key, value in flags.items()}
+    given = {key: checked(key, value, "option") for key, value in flags.items()}
     for key, value in given.items():
         if key not in MAY_CHANGE and getattr(stored, key) != value:
             raise RecipeError(
                 f"this run was made with {key} = {_shown(getattr(stored, key))}, not {_shown(value)}; "
                 f"a resumed search may change {', '.join(sorted(MAY_CHANGE))} only. Start another with --name"
             )
+    if "confirm_on" in given:  # who could drop a task could drop the one where the loss is worse
+        given["confirm_on"] = (*stored.confirm_on, *_items(given["confirm_on"]))
     return replace(stored, **cast("dict[str, Any]", given))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
@@ -10,11 +11,12 @@ from typing import Any
 from lossml import backend
 from lossml.errors import RunError
 from lossml.program import Node, parse
-from lossml.proxy import TaskSpec, Trainer
+from lossml.proxy import Trainer
 from lossml.proxy.tasks import check_name
 from lossml.resources import is_file
 from lossml.search import folder as folders
-from lossml.search.confirm import Verdict, confirm, finalists, read_verdict
+from lossml.search.confirm import Verdict, confirm, confirm_elsewhere, finalists, read_verdict
+from lossml.search.elsewhere import with_tasks
 from lossml.search.events import CohortFinished, Controlling, Event, Listener, Started, silent
 from lossml.search.journal import Journal, cohorts_of, read_study
 from lossml.search.loop import Search, rejections
@@ -24,6 +26,7 @@ from lossml.search.pruning import STUDY
 from lossml.search.recipe import CONTROLS, Recipe, make_recipe, resumed
 from lossml.search.records import FULL, Cohort, Trial, as_json
 from lossml.search.summary import Summary, summary
+from lossml.search.transfer import check, spec_of
 
 NO_CONTROL, MANY = CONTROLS[0], 1_000_000
 
@@ -97,24 +100,38 @@ def search(
     Raises:
         UsageError: for bad input, before anything is trained or written.
     """
-    recipe = make_recipe(flags, file)
+    recipe = with_tasks(make_recipe(flags, file))
     check_name(recipe.dataset)
     seed_programs(recipe)
-    with _trainer(recipe) as trainer:
-        run = folders.create(recipe, name, root)
-        with folders.held(run):
-            return _go(recipe, run, trainer, listener, confirming=confirming)
+    check(recipe)
+    with ExitStack() as holding:
+        with _trainer(recipe) as trainer:
+            run = folders.create(recipe, name, root)
+            holding.enter_context(folders.held(run))
+            record = _go(recipe, run, trainer, listener, confirming=confirming)
+        return _elsewhere(record, listener, confirming=confirming)
 
 
 def resume(
     run: Path, flags: Mapping[str, object], *, confirming: bool = True, listener: Listener = silent
 ) -> RunRecord:
-    """Go on with a run; see `search`. Only keys of `MAY_CHANGE` can be given anew."""
-    recipe = resumed(folders.read_recipe(run), flags)
-    with folders.held(run), _trainer(recipe) as trainer:
-        folders.check_device(run, trainer.device)
-        folders.write_atomically(run / folders.RECIPE, recipe.to_toml())
-        return _go(recipe, run, trainer, listener, confirming=confirming)
+    """Go on with a run; see `search`. Only keys of `MAY_CHANGE` can be given anew; `confirm_on` adds to its tasks."""
+    recipe = with_tasks(resumed(folders.read_recipe(run), flags))
+    check(recipe)
+    with folders.held(run):
+        with _trainer(recipe) as trainer:
+            folders.check_device(run, trainer.device)
+            folders.write_atomically(run / folders.RECIPE, recipe.to_toml())
+            record = _go(recipe, run, trainer, listener, confirming=confirming)
+        return _elsewhere(record, listener, confirming=confirming)
+
+
+def _elsewhere(record: RunRecord, listener: Listener, *, confirming: bool) -> RunRecord:
+    """Test what was confirmed on the other tasks of the recipe, after the first trainer has given its memory back."""
+    if not confirming or record.verdict is None or not record.recipe.confirm_on:
+        return record
+    confirm_elsewhere(record.recipe, record.path, record.verdict, record.trials, _trainer, listener)
+    return load_run(record.path)
 
 
 def _trainer(recipe: Recipe) -> Trainer:
@@ -124,18 +141,6 @@ def _trainer(recipe: Recipe) -> Trainer:
         device=recipe.device,
         workers=None if recipe.workers < 0 else recipe.workers,
         time_limit=recipe.trial_time_limit,
-    )
-
-
-def spec_of(recipe: Recipe) -> TaskSpec:
-    """Return the task of a recipe; its noise is the same for every seed of a search."""
-    return TaskSpec(
-        recipe.dataset,
-        recipe.data_root or None,
-        recipe.label_noise,
-        recipe.long_tail,
-        noise_kind=recipe.label_noise_kind,
-        train_size=recipe.train_size,
     )
 
 

@@ -129,18 +129,34 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def judge(differences: Sequence[Difference], alpha: float) -> list[Judged]:
+def spent(reading: int) -> float:
+    """Return the factor on p-values when a held-out split is read for the `reading`-th time, from 1 on.
+
+    Each time has half the level of the time before. A test calls an equal loss better with half its level, so
+    that all times together do so with a chance of at most alpha, however often a search is extended and its
+    new candidates are tested on the same samples.
+    """
+    return 2.0 ** (reading - 1)
+
+
+def judge(differences: Sequence[Difference], alpha: float, factor: float = 1.0) -> list[Judged]:
     """Judge differences together.
 
     Each interval has the level at which Holm's method tests that difference, so that it leaves
     zero out exactly where the verdict is not "no difference".
+
+    Args:
+        differences: of one family.
+        alpha: chance of calling any two equal losses different.
+        factor: what the p-values are multiplied with besides, at least 1; see `spent`.
     """
-    corrected = holm([d.p for d in differences])
-    return [_judged(d, p, alpha, len(differences)) for d, p in zip(differences, corrected, strict=True)]
+    corrected = [min(1.0, factor * p) for p in holm([d.p for d in differences])]
+    count = factor * len(differences)
+    return [_judged(d, p, alpha, count) for d, p in zip(differences, corrected, strict=True)]
 
 
-def _judged(difference: Difference, p: float, alpha: float, count: int) -> Judged:
-    factor = p / difference.p if difference.p > 0.0 and p < 1.0 else float(count)
+def _judged(difference: Difference, p: float, alpha: float, count: float) -> Judged:
+    factor = p / difference.p if difference.p > 0.0 and p < 1.0 else count
     reach = _quantile(alpha / (2.0 * max(1.0, factor)), difference.freedom) * difference.error
     low, high = difference.mean - reach, difference.mean + reach
     if p >= alpha:

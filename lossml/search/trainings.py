@@ -4,8 +4,8 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import TrialState, create_trial
 
+from lossml import zoo
 from lossml.backend import ForeignLoss, ProgramLoss, foreign_scale, gradient_scale
 from lossml.program import Node, parse, show
 from lossml.search.journal import open_study
 from lossml.search.known import known_as
 from lossml.search.loop import loss_of
 from lossml.search.objective import read_objective
-from lossml.search.records import Metrics, as_json
+from lossml.search.recipe import Recipe
+from lossml.search.records import Metrics, Trial, as_json
 from lossml.zoo import FOREIGN, Foreign
 
 STUDY = "confirm"
+READ = "read:"
 
 TUNING_SEED, FIRST_SEED = 1_000_003, 2_000_003  # far from a search's seeds, so that no luck is reused
 
@@ -123,11 +126,41 @@ def contenders(
     return found
 
 
+def laid_out(baselines: Sequence[str], chosen: Sequence[Trial], prior: Sequence[float], pixels: int) -> list[Contender]:
+    """Lay out baselines and candidates; a candidate that is a baseline takes its place, not a second one."""
+    field = contenders([(name, zoo.contender(name), -1) for name in baselines], prior, pixels)
+    for one in contenders([(f"#{t.number}", parse(t.program), t.number) for t in chosen], prior, pixels):
+        twin = next((k for k, base in enumerate(field) if one.known and one.known == base.known), None)
+        if twin is None:
+            field.append(one)
+        elif field[twin].trial < 0:
+            field[twin] = replace(field[twin], trial=one.trial)
+    return field
+
+
+def design_of(recipe: Recipe) -> Design:
+    """Return how a recipe's losses are compared."""
+    return Design(
+        seeds=recipe.confirm_seeds,
+        learning_rates=recipe.learning_rates,
+        objective=recipe.objective,
+        alpha=recipe.alpha,
+        seed=recipe.seed,
+        keep=recipe.candidates,
+        tuning_seeds=recipe.tuning_seeds,
+    )
+
+
 def module_of(contender: Contender, prior: Sequence[float]) -> ProgramLoss | ForeignLoss:
     """Build the loss that a contender trains with."""
     if contender.program in FOREIGN:
         return ForeignLoss(FOREIGN[contender.program], contender.scale)
     return loss_of(parse(contender.program), contender.scale, prior)
+
+
+def study_of(task: str) -> str:
+    """Name the study of a task's trainings; "" is the run's own task."""
+    return f"{STUDY} on {task}" if task else STUDY
 
 
 class Store:
@@ -136,13 +169,31 @@ class Store:
     Args:
         path: of the journal file.
         objective: what the trials' values are, and whose parts are kept sample by sample.
+        task: another task than the run's own, as text: its trainings lie in a study of their own.
     """
 
-    def __init__(self, path: Path, objective: str = "accuracy") -> None:
+    def __init__(self, path: Path, objective: str = "accuracy", task: str = "") -> None:
         """Open or create the study."""
-        self._study, self._objective = open_study(path, STUDY), objective
+        self._study, self._objective = open_study(path, study_of(task)), objective
         trials = self._study.get_trials(deepcopy=False)
         self._done = {_key(t.user_attrs): _done(t.user_attrs) for t in trials}
+
+    def reading(self, kind: str, programs: Iterable[str]) -> int:
+        """Count the readings of the held-out split for candidates of a kind, and note this one before it happens.
+
+        The same candidates read the same trainings again, which is no other reading.
+
+        Returns:
+            The number of this reading, from 1 on.
+        """
+        tested = sorted(set(programs))
+        if not tested:
+            return 1
+        known: list[list[str]] = self._study.user_attrs.get(f"{READ}{kind}", [])
+        if tested not in known:
+            known = [*known, tested]
+            self._study.set_user_attr(f"{READ}{kind}", known)
+        return known.index(tested) + 1
 
     def get(self, contender: Contender, job: Job) -> Done | None:
         """Return a finished training, None where it is not done."""

@@ -21,7 +21,7 @@ PRIOR = torch.tensor([0.1, 0.2, 0.3, 0.4])
 
 def compiled(program, **options):
     names = {"__name__": "exported"}
-    exec(compile(jax_source(program, header="One of many.", scale=0.5, **options), "exported", "exec"), names)  # noqa: S102
+    exec(compile(jax_source(program, header="One of many.", scale=0.5, **options), "exported", "exec"), names)  # noqa: S102 - what was just generated
     return names["loss"]
 
 

@@ -27,6 +27,14 @@ def task():
     splits = (clouds(256, 1), clouds(200, 2), clouds(400, 3))
     network = partial(MLP, 6, 12, 4)
     return Task("clouds", 4, *splits, network=network, steps=64, batch_size=32, learning_rate=1e-2, group=8)
+
+
+def pairs():
+    """Two classes of the same clouds, other points: fewer classes, uneven ones."""
+    halves = (clouds(256, 4), clouds(200, 5), clouds(300, 6))
+    splits = (Split(one.inputs, (one.targets == 0).long()) for one in halves)
+    network = partial(MLP, 6, 12, 2)
+    return Task("pairs", 2, *splits, network=network, steps=64, batch_size=32, learning_rate=1e-2, group=8)
 '''
 
 

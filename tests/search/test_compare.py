@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from statistics import fmean, stdev
 
+import numpy as np
 import pytest
 
 from lossml import zoo
@@ -12,7 +13,7 @@ from lossml.backend import stack
 from lossml.errors import LossMLError
 from lossml.program import parse
 from lossml.proxy import TaskSpec, Trainer
-from lossml.search.compare import EXTENSIONS, Comparison, Row, compare
+from lossml.search.compare import EXTENSIONS, Comparison, Match, Row, compare
 from lossml.search.confirm import finalists, judged, shortlist
 from lossml.search.events import Confirming, silent
 from lossml.search.objective import METRICS
@@ -208,6 +209,28 @@ def result(trial=-1, name="ce", **settings):
     return replace(base, **settings)
 
 
+def test_the_winner_is_tested_against_the_best_baseline(trainer, tmp_path):
+    """Paired by seed, corrected for the larger of the two numbers of which each is the best."""
+    given = [("ce", CE, -1), ("inverse", INVERSE, -1), ("brier", BRIER, -1), ("a", INVERSE, 1), ("b", "-sum_C(y*p)", 2)]
+    losses, store = (
+        contenders([(label, parse(text), trial) for label, text, trial in given], EVEN),
+        Store(tmp_path / "j"),
+    )
+    comparison = compare(trainer, [replace(losses[1], label="x"), *losses[1:]], DESIGN, store, silent)
+    rows = {row.contender.label: row for row in comparison.rows}
+    ahead = comparison.ahead
+    assert (ahead.ours, ahead.theirs) == ("b", "brier")
+    assert ahead.difference == pytest.approx(rows["b"].mean - rows["brier"].mean)
+    jobs = {label: [Job("seeds", 0, rows[label].lr, seed) for seed in DESIGN.of("seeds")] for label in ("b", "brier")}
+    ours, theirs = ([store.get(rows[label].contender, job) for job in some] for label, some in jobs.items())
+    raw = paired_difference(
+        [d.metrics.accuracy for d in ours],
+        [d.metrics.accuracy for d in theirs],
+        *(np.asarray([d.parts["accuracy"] for d in some], float) for some in (ours, theirs)),
+    )
+    assert ahead.p == pytest.approx(min(1.0, 3 * raw.p))
+
+
 BETTER = {
     "mean": 0.95,
     "difference": 0.05,
@@ -221,8 +244,8 @@ BETTER = {
 SAME = {**BETTER, "mean": 0.902, "difference": 0.002, "low": -0.01, "high": 0.014, "p": 0.7, "verdict": "no difference"}
 
 
-def sentence(*rows):
-    return judged(Comparison((result(), *rows), replace(DESIGN, seeds=5), 400, 0.01)).sentence
+def sentence(*rows, ahead=None):
+    return judged(Comparison((result(), *rows), replace(DESIGN, seeds=5), 400, 0.01, ahead=ahead)).sentence
 
 
 def test_the_sentence_says_better_only_where_the_test_does():
@@ -244,10 +267,9 @@ def test_the_sentence_names_a_known_loss_and_the_best_baseline():
     known = result(17, "#17", **BETTER)
     known = replace(known, contender=replace(known.contender, known="gce(q=0.7)"))
     strong = result(-1, "focal", **{**BETTER, "mean": 0.97, "difference": 0.07})
-    text = sentence(strong, known)
+    text = sentence(strong, known, ahead=Match("#17", "focal", -0.02, -0.04, -0.001, 0.04, "worse"))
     assert "which is gce(q=0.7) up to scale" in text
-    assert "best baseline is focal" in text
-    assert "-2.00 points" in text
+    assert "Against the best baseline, focal: -2.00 points [-4.00, -0.10], p = 0.04, it beats the winner." in text
 
 
 def test_a_baseline_that_the_search_found_itself_is_still_a_baseline():
@@ -255,7 +277,9 @@ def test_a_baseline_that_the_search_found_itself_is_still_a_baseline():
     focal = result(-1, "focal", **{**BETTER, "mean": 0.94, "difference": 0.04})
     focal = replace(focal, contender=replace(focal.contender, trial=3))
     winner = result(17, "#17", **BETTER)
-    assert "best baseline is focal; the winner stands +1.00 points from it" in sentence(focal, winner)
+    ahead = Match("#17", "focal", 0.01, 0.001, 0.02, 0.03, "better")
+    assert "best baseline, focal: +1.00 points [+0.10, +2.00]" in sentence(focal, winner, ahead=ahead)
+    assert sentence(winner).endswith("Of the baselines ce is the best.")
     assert sentence(focal).endswith("It is itself a baseline, and the best of them.")
 
 
@@ -265,10 +289,11 @@ def test_less_is_better_is_said_as_less(objective, size):
     winner = result(17, "#17", **{**BETTER, "mean": 0.25})
     design = replace(DESIGN, objective=objective)
     other = result(-1, "focal", **{**BETTER, "mean": 0.27, "difference": 0.03})
-    text = judged(Comparison((result(mean=0.3), other, winner), design, 400, 0.01)).sentence
+    ahead = Match("#17", "focal", 0.02, 0.01, 0.03, 0.01, "better")
+    text = judged(Comparison((result(mean=0.3), other, winner), design, 400, 0.01, ahead=ahead)).sentence
     assert text.startswith(f"Better: trial 17 has {size} [")
     assert f"less held-out {objective}" in text
-    assert "best baseline is focal; the winner stands +" in text
+    assert "best baseline, focal: +" in text
 
 
 def test_nothing_to_confirm_is_said():

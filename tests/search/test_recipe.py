@@ -43,6 +43,8 @@ BAD = [
     ("baselines", [1]),
     ("alpha", 0.0),
     ("alpha", 0.9),
+    ("confirm_on", "digits"),
+    ("confirm_on", [3]),
     ("workers", -2),
     ("dataset", ""),
     ("seeds", ""),
@@ -177,6 +179,8 @@ def test_a_resumed_run_takes_a_larger_budget_and_the_same_values():
     """What does not change results may be set anew; repeating a stored value is no change."""
     stored = Recipe("digits")
     same = {key: value for key, value in asdict(stored).items() if not isinstance(value, tuple)}
+    more = resumed(replace(stored, confirm_on=("camvid",)), {"confirm_on": ["cifar10"]})
+    assert more.confirm_on == ("camvid", "cifar10")
     assert resumed(stored, same) == stored
     assert resumed(stored, {"learning_rates": list(stored.learning_rates)}) == stored
     assert resumed(stored, {"budget": 999, "workers": 1}) == replace(stored, budget=999, workers=1)

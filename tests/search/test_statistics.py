@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossml.search.statistics import Difference, detectable, holm, judge, paired_difference, seeds_needed
+from lossml.search.statistics import Difference, detectable, holm, judge, paired_difference, seeds_needed, spent
 
 ALPHA = 0.05
 DESIGNS = 1000
@@ -178,6 +178,36 @@ def test_the_seeds_needed_are_enough_and_hardly_more_than_enough(gain):
     assert seeds is not None
     assert power(seeds, gain, spread) >= 0.77
     assert power(max(2, seeds - 2), gain, spread) < 0.8
+
+
+def test_a_held_out_split_read_again_and_again_is_no_source_of_discoveries():
+    """Searches extended five times as long as they find nothing: corrected, few ever call an equal loss better.
+
+    Without the correction the chance adds up to more than was promised. Each reading here has samples of its own:
+    readings of the same samples announce together less often.
+    """
+    rng = np.random.default_rng(23)
+    ever = {True: 0, False: 0}
+    for _ in range(DESIGNS):
+        found = [[paired_difference(*normal_pairs(rng, 10, 0.0, 0.01)) for _ in range(3)] for _ in range(5)]
+        for corrected in ever:
+            verdicts = [
+                one.verdict
+                for k, some in enumerate(found, 1)
+                for one in judge(some, ALPHA, spent(k) if corrected else 1.0)
+            ]
+            ever[corrected] += "better" in verdicts
+    assert ever[True] / DESIGNS <= ALPHA + CHANCE
+    assert ever[False] / DESIGNS > ALPHA + CHANCE
+
+
+@given(chances, st.integers(1, 5))
+def test_reading_again_halves_the_level(p_values, reading):
+    """The same differences are judged at half the level each time, and interval and verdict agree as ever."""
+    some = [Difference(0.01, 0.01, 4.0, 1e-4, 0.0, p) for p in p_values]
+    once, again = judge(some, ALPHA), judge(some, ALPHA, spent(reading))
+    for one, other in zip(once, again, strict=True):
+        assert other.p_corrected == pytest.approx(min(1.0, 2 ** (reading - 1) * one.p_corrected))
 
 
 def test_no_number_of_seeds_replaces_held_out_samples():
