@@ -11,7 +11,7 @@ from PIL import Image
 TINY = """
 data = "colorectal"
 network = "small-resnet"
-width = 4
+width = 8
 stem = 2
 epochs = 2
 batch_size = 8

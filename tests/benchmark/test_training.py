@@ -118,7 +118,7 @@ def test_two_processes_train_one_network_and_score_every_sample_once(tiny, tiles
 
 
 def test_batches_can_be_entered_anywhere_and_are_shared_without_overlap():
-    """From any step on they are those of the whole, every epoch meets a sample at most once, two processes share each."""
+    """From any step on they are the whole's; an epoch meets a sample at most once; two processes share each."""
     whole = list(Batches(50, 8, 3, 0, 18, Share()))
     assert list(Batches(50, 8, 3, 7, 18, Share())) == whole[7:]
     for epoch in range(3):
