@@ -46,7 +46,7 @@ benchmark_recipe(recipe, losses, Path("out"), Given(0, sys.argv[2], Where("cpu",
 
 def test_a_killed_benchmark_ends_as_an_undisturbed_one(tiny, tiles, tmp_path):
     """Kill -9 in the middle of a training, then the same command: equal to the last bit, in every score and sample."""
-    keys = RICH | {"epochs": 40}
+    keys = RICH | {"epochs": 12}
     command = [sys.executable, "-c", SCRIPT.replace("{keys}", repr(keys)), tiny, str(tiles)]
     process = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
     folder, until = tmp_path / "out", time.monotonic() + 280
@@ -57,7 +57,7 @@ def test_a_killed_benchmark_ends_as_an_undisturbed_one(tiny, tiles, tmp_path):
     (checkpoint,) = folder.glob("trainings/*/checkpoint.pt")
     step = torch.load(checkpoint, weights_only=True)["step"]
     recipe = read(tiny, keys)
-    assert 0 < step < 40 * (len(load(recipe, str(tiles)).train) // 8)
+    assert 0 < step < 12 * (len(load(recipe, str(tiles)).train) // 8)
     resumed = benchmark_recipe(recipe, LOSSES, folder, Given(0, str(tiles), HERE))
     undisturbed = benchmark_recipe(recipe, LOSSES, tmp_path / "other", Given(0, str(tiles), HERE))
     assert resumed == undisturbed
