@@ -68,7 +68,7 @@ def imagenet_tree(data_root, tmp_path) -> Path:
 
 def camvid(data_root, split, count):
     images = sorted((data_root / "CamVid" / split).iterdir())[:count]
-    return [(path, data_root / "CamVid" / f"{split}annot" / path.name) for path in images]
+    return [(path, data_root / "CamVid" / f"{split}annot" / f"{path.stem}.png") for path in images]
 
 
 def masked(mask, void):
