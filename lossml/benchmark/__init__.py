@@ -1,5 +1,9 @@
-"""Full training of a list of losses with statistics."""
+"""Full training of a list of losses with statistics: on real recipes, or on the proxy tasks of a search.
 
-from lossml.benchmark.run import Entrant, benchmark, tables
+What trains on a recipe needs lightning-fabric and torchmetrics and is imported by name: `lossml.benchmark.full`.
+"""
 
-__all__ = ["Entrant", "benchmark", "tables"]
+from lossml.benchmark.entrant import Entrant
+from lossml.benchmark.run import benchmark
+
+__all__ = ["Entrant", "benchmark"]

@@ -85,7 +85,7 @@ def read(name: str, data_root: str | None) -> Splits:
     if not row.present:
         raise DataError(f"{name} is not there: no folder {row.place}; {row.how}")
     root = root_of(data_root)[0]
-    pairs = _voc(root) if name == "voc2012" else _split_pairs(root / source.folder)
+    pairs = voc_pairs(root) if name == "voc2012" else split_pairs(root / source.folder)
     if len(pairs) < 2:
         raise DataError(f"{name} in {row.place} is incomplete: {', '.join(pairs) or 'no split'} found; {row.how}")
     return _three([_read(some, source.size, source.void, source.classes) for some in pairs.values()])
@@ -98,7 +98,7 @@ def read_folder(path: str) -> tuple[Splits, int]:
         DataError: where it has no such layout, an image cannot be read, or fewer than two classes occur.
     """
     root = Path(path).expanduser()
-    pairs = _split_pairs(root)
+    pairs = split_pairs(root)
     if "train" not in pairs or len(pairs) < 2:
         raise DataError(
             f"{path} is no folder of images with masks; it must hold train and val, and may hold test, each as "
@@ -120,18 +120,18 @@ def _three(splits: Sequence[Split]) -> Splits:
     return train, validation, splits[1]
 
 
-def _split_pairs(root: Path) -> dict[str, list[Pair]]:
-    """Find the pairs of image and mask of each split that is there."""
+def split_pairs(root: Path) -> dict[str, list[Pair]]:
+    """Find the pairs of image and mask of each split that is there; a DataError where a mask is missing."""
     layouts = {
         name: ((root / name, root / f"{name}annot"), (root / "images" / name, root / "masks" / name))
         for name in ("train", "val", "test")
     }
     found = {name: [pair for pair in some if all(folder.is_dir() for folder in pair)] for name, some in layouts.items()}
-    return {name: _matched(*some[0]) for name, some in found.items() if some}
+    return {name: matched(*some[0]) for name, some in found.items() if some}
 
 
-def _matched(images: Path, masks: Path) -> list[Pair]:
-    """Match images with masks by name."""
+def matched(images: Path, masks: Path) -> list[Pair]:
+    """Match images with masks by name; a DataError where an image has none."""
     by_name = {path.stem: path for path in masks.iterdir() if path.suffix.lower() in ENDINGS}
     found = sorted(path for path in images.iterdir() if path.suffix.lower() in ENDINGS)
     lonely = [path.name for path in found if path.stem not in by_name]
@@ -141,7 +141,8 @@ def _matched(images: Path, masks: Path) -> list[Pair]:
     return [(path, by_name[path.stem]) for path in found]
 
 
-def _voc(root: Path) -> dict[str, list[Pair]]:
+def voc_pairs(root: Path) -> dict[str, list[Pair]]:
+    """List the pairs of Pascal VOC's train and val; a DataError where it cannot be read."""
     from torchvision import datasets
 
     try:

@@ -7,12 +7,13 @@ training is recorded as soon as its block is done, so that a kill costs one bloc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lossml.errors import LossMLError
-from lossml.proxy import Outcome, Run, Trainer
+from lossml.proxy import Facts, Outcome, Run, Weights
 from lossml.search.events import Confirming, Listener
 from lossml.search.loop import metrics_of
 from lossml.search.objective import as_read, read_objective
@@ -21,6 +22,21 @@ from lossml.search.statistics import Difference, Judged, detectable, judge, pair
 from lossml.search.trainings import Contender, Design, Done, Job, Store, module_of
 
 EXTENSIONS = 3  # of the grid of learning rates, at either end
+
+
+class Trains(Protocol):
+    """Trains and scores for a comparison: proxies (`lossml.proxy.Trainer`) or full networks (`lossml.benchmark`)."""
+
+    facts: Facts
+    workers: int
+
+    def advance(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> list[Outcome]:
+        """Train runs from one fidelity to another and score them on the validation split."""
+        ...
+
+    def evaluate(self, states: Sequence[Weights], split: str) -> list[Outcome]:
+        """Score trained networks on a split, sample by sample."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +125,7 @@ class Comparison:
 
 
 def compare(
-    trainer: Trainer, losses: Sequence[Contender], design: Design, store: Store, listener: Listener
+    trainer: Trains, losses: Sequence[Contender], design: Design, store: Store, listener: Listener
 ) -> Comparison:
     """Compare losses with the first of them.
 
@@ -137,7 +153,7 @@ def compare(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    trainer: Trainer
+    trainer: Trains
     losses: tuple[Contender, ...]
     design: Design
     store: Store
@@ -168,7 +184,8 @@ class _Work:
         prior = self.trainer.facts.prior
         losses = [self.losses[job.contender] for job in block]
         runs = [Run(module_of(one, prior), job.lr, job.seed) for one, job in zip(losses, block, strict=True)]
-        outcomes = self.trainer.advance(runs, [None] * len(runs), 0, FULL)
+        stop = FULL if block[0].stage == "seeds" else self.design.tuning
+        outcomes = self.trainer.advance(runs, [None] * len(runs), 0, stop)
         if block[0].stage == "seeds":
             outcomes = self._on_heldout(outcomes)
         for one, job, outcome in zip(losses, block, outcomes, strict=True):
@@ -198,7 +215,12 @@ Tried = dict[float, float]
 
 
 def _tuned(work: _Work) -> list[Tried]:
-    """Train each loss over the grid of learning rates, and beyond while its best rate is at an end."""
+    """Train each loss over the grid of learning rates, and beyond while its best rate is at an end.
+
+    Where there is one rate and nobody to leave out, there is nothing to choose and nothing is trained.
+    """
+    if len(work.design.learning_rates) == 1 and not work.design.keep:
+        return [{work.design.learning_rates[0]: 0.0} for _ in work.losses]
     rates = {k: sorted(work.design.learning_rates) for k in range(len(work.losses))}
     asked = [(k, rate) for k, some in rates.items() for rate in some]
     tried: list[Tried] = [{} for _ in work.losses]
@@ -248,21 +270,52 @@ def _kept(work: _Work, tuned: Sequence[Tried]) -> list[int]:
 
 def _judged(work: _Work, rates: Sequence[float | None], readings: tuple[int, int]) -> Comparison:
     results = [_results(work, k, rate) for k, rate in enumerate(rates)]
-    rows = [_row(*row, work.design) for row in zip(work.losses, rates, results, strict=True)]
-    if rows[0].verdict == "failed":
-        raise LossMLError(f"the reference {rows[0].contender.label} could not be trained: {rows[0].reason}")
-    alive = [k for k in range(1, len(rows)) if rows[k].verdict != "failed"]
+    entries = [Entry(*one, 0) for one in zip(work.losses, rates, results, strict=True)]
+    return judged_together(entries, work.design, work.trainer.facts.sizes[2], readings)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """A loss's held-out results by seed, and the place of the reference that they are paired with."""
+
+    contender: Contender
+    rate: float | None
+    results: Sequence[Done]
+    reference: int = 0
+
+
+def judged_together(
+    entries: Sequence[Entry], design: Design, samples: int, readings: tuple[int, int] = (1, 1)
+) -> Comparison:
+    """Judge results; the first is the reference, and of several runs each has its own among the entries.
+
+    Args:
+        entries: the results.
+        design: how they were compared.
+        samples: size of the held-out split.
+        readings: see `Comparison`.
+
+    Raises:
+        LossMLError: where a reference failed.
+    """
+    results = [one.results for one in entries]
+    rows = [_row(one.contender, one.rate, one.results, design) for one in entries]
+    references = {one.reference for one in entries}
+    for k in references:
+        if rows[k].verdict == "failed":
+            raise LossMLError(f"the reference {rows[k].contender.label} could not be trained: {rows[k].reason}")
+    alive = [k for k in range(len(rows)) if rows[k].verdict != "failed" and k not in references]
     # What was found, what the control found and what was known before are questions of their own, each corrected
     # for its own number.
     families = _families(rows, alive)
     for family, reading in zip(families, (*readings, 1), strict=True):
-        differences = [_difference(results[k], results[0], work.design.objective) for k in family]
-        for k, row in zip(family, _told([rows[k] for k in family], differences, work.design, reading), strict=True):
+        differences = [_difference(results[k], results[entries[k].reference], design.objective) for k in family]
+        for k, row in zip(family, _told([rows[k] for k in family], differences, design, reading), strict=True):
             rows[k] = row
     noise = math.sqrt(2.0) * rows[0].spread
-    control = _match(rows, results, families, work.design, spent(sum(readings) - 1))
-    ahead = _ahead(rows, results, len(families[0]), work.design, spent(readings[0]))
-    return Comparison(tuple(rows), work.design, work.trainer.facts.sizes[2], noise, control, ahead, readings)
+    control = _match(rows, results, families, design, spent(sum(readings) - 1))
+    ahead = _ahead(rows, results, len(families[0]), design, spent(readings[0]))
+    return Comparison(tuple(rows), design, samples, noise, control, ahead, readings)
 
 
 def _told(rows: Sequence[Row], differences: Sequence[Difference], design: Design, reading: int) -> list[Row]:

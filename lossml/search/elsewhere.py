@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from lossml.errors import RecipeError
-from lossml.search.recipe import LONG_TAIL_BASELINE, Recipe, checked
+from lossml.search.recipe import LONG_TAIL_BASELINE, RULES, Recipe
+from lossml.search.rules import checked
 
 PLAIN: Mapping[str, Any] = {"label_noise": 0.0, "label_noise_kind": "symmetric", "long_tail": 1.0, "train_size": 0}
 """What can be set of another task, with the defaults."""
@@ -41,7 +42,7 @@ def _read(text: str) -> tuple[str, dict[str, Any]]:
         key, _, value = last[2].partition("=")
         key = key.strip().replace("-", "_")
         settings[key] = _value(key, value.strip(), text)
-    return str(checked("dataset", name.strip(), f"confirm_on {text!r}")), settings
+    return str(checked("dataset", name.strip(), f"confirm_on {text!r}", RULES)), settings
 
 
 def _value(key: str, value: str, text: str) -> object:
@@ -49,7 +50,7 @@ def _value(key: str, value: str, text: str) -> object:
         near = get_close_matches(key, PLAIN, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(PLAIN)}"
         raise RecipeError(f"confirm_on {text!r}: unknown setting {key!r}; {hint}")
-    return checked(key, _number(value), f"confirm_on {text!r}")
+    return checked(key, _number(value), f"confirm_on {text!r}", RULES)
 
 
 def _number(value: str) -> object:

@@ -165,6 +165,16 @@ def read_recipe(folder: Path) -> Recipe:
     return Recipe(**cast("dict[str, Any]", found))
 
 
+def read_result(path: Path) -> dict[str, Any]:
+    """Read a file of results; a RunError where it is not there or damaged."""
+    try:
+        return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise RunError(f"{path} is not there; run its benchmark to the end") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}; delete it and run its benchmark again") from error
+
+
 def latest(root: str = ROOT) -> Path:
     """Return the run that was worked on last; a RunError where there is none."""
     runs = [path.parent for path in Path(root).glob(f"*/{RECIPE}")]

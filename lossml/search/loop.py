@@ -55,7 +55,7 @@ class Training(Protocol):
 
 def metrics_of(score: Score) -> Metrics:
     """Keep a score's numbers."""
-    return Metrics(score.accuracy, score.balanced_accuracy, score.nll, score.ece, score.miou)
+    return Metrics(score.accuracy, score.balanced_accuracy, score.nll, score.ece, score.miou, score.top5)
 
 
 def measured(outcome: Outcome) -> Measured:

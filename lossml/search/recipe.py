@@ -3,9 +3,8 @@
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -15,6 +14,7 @@ from lossml.errors import RecipeError
 from lossml.resources import recipe_names, recipe_path
 from lossml.search.objective import RULE, is_objective
 from lossml.search.records import FULL, RUNGS
+from lossml.search.rules import FLAG, TEXT, Rule, checked, items, number, one_of, several, shown, whole
 
 PRUNERS = ("asha", "hyperband", "median", "none")
 PROPOSERS = ("surrogate", "evolve", "random")
@@ -98,74 +98,40 @@ class Recipe:
         return "".join(f"{key} = {_toml(value)}\n" for key, value in asdict(self).items())
 
 
-Rule = tuple[Callable[[object], bool], str]
-
-
-def _whole(low: int, high: int) -> Rule:
-    return (
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high,
-        f"must be a whole number from {low} to {high}",
-    )
-
-
-def _number(low: float, high: float) -> Rule:
-    return (
-        lambda v: isinstance(v, int | float) and not isinstance(v, bool) and low <= v <= high,
-        f"must be a number from {low:g} to {high:g}",
-    )
-
-
-def _one_of(names: tuple[str, ...]) -> Rule:
-    return (lambda v: v in names, f"must be one of {', '.join(names)}")
-
-
-def _several(rule: Rule, what: str, *, none: bool = False) -> Rule:
-    def holds(value: object) -> bool:
-        items = _items(value)
-        return (bool(items) or (none and value == ())) and all(rule[0](item) for item in items)
-
-    return holds, f"must be a list of {what}"
-
-
 def _is_rungs(value: object) -> bool:
-    rungs = [item for item in _items(value) if type(item) is int and item > 0]
+    rungs = [item for item in items(value) if type(item) is int and item > 0]
     return value == tuple(sorted(set(rungs))) and rungs[-1:] == [FULL]
 
 
-def _items(value: object) -> tuple[object, ...]:
-    return cast("tuple[object, ...]", value) if isinstance(value, tuple) else ()
-
-
-_TEXT: Rule = (lambda v: isinstance(v, str), "must be a text")
-_RULES: Mapping[str, Rule] = MappingProxyType(
+RULES: Mapping[str, Rule] = MappingProxyType(
     {
         "dataset": (lambda v: isinstance(v, str) and bool(v), "must name a data set; `lossml data` lists them"),
-        "budget": _whole(1, 1_000_000),
-        "seed": _whole(0, 2**31 - 1),
+        "budget": whole(1, 1_000_000),
+        "seed": whole(0, 2**31 - 1),
         "seeds": (lambda v: isinstance(v, str) and bool(v), "must be zoo, none or a file with one loss a line"),
-        "proposer": _one_of(PROPOSERS),
-        "pruner": _one_of(PRUNERS),
-        "control": _one_of(CONTROLS),
+        "proposer": one_of(PROPOSERS),
+        "pruner": one_of(PRUNERS),
+        "control": one_of(CONTROLS),
         "rungs": (_is_rungs, f"must be a growing list of sixteenths of full training, the last {FULL}"),
-        "cohort": _whole(1, 1024),
-        "label_noise": _number(0.0, 0.95),
-        "label_noise_kind": _one_of(NOISE_KINDS),
-        "train_size": _whole(0, 1_000_000_000),
-        "long_tail": _number(1.0, 10_000.0),
-        "schedules": (lambda v: isinstance(v, bool), "must be true or false"),
+        "cohort": whole(1, 1024),
+        "label_noise": number(0.0, 0.95),
+        "label_noise_kind": one_of(NOISE_KINDS),
+        "train_size": whole(0, 1_000_000_000),
+        "long_tail": number(1.0, 10_000.0),
+        "schedules": FLAG,
         "objective": (is_objective, RULE),
-        "time_limit": _number(0.0, LONGEST),
-        "trial_time_limit": _number(0.1, LONGEST),
-        "candidates": _whole(0, 100),
-        "confirm_seeds": _whole(2, 1000),
-        "tuning_seeds": _whole(1, 1000),
-        "learning_rates": _several(_number(1e-6, 1e6), "positive numbers"),
-        "baselines": _several(_TEXT, "losses"),
-        "alpha": _number(1e-6, 0.5),
-        "confirm_on": _several(_TEXT, "tasks such as 'fashion-mnist' or 'digits,label_noise=0.2'", none=True),
-        "device": _TEXT,
-        "workers": _whole(-1, 1024),
-        "data_root": _TEXT,
+        "time_limit": number(0.0, LONGEST),
+        "trial_time_limit": number(0.1, LONGEST),
+        "candidates": whole(0, 100),
+        "confirm_seeds": whole(2, 1000),
+        "tuning_seeds": whole(1, 1000),
+        "learning_rates": several(number(1e-6, 1e6), "positive numbers"),
+        "baselines": several(TEXT, "losses"),
+        "alpha": number(1e-6, 0.5),
+        "confirm_on": several(TEXT, "tasks such as 'fashion-mnist' or 'digits,label_noise=0.2'", none=True),
+        "device": TEXT,
+        "workers": whole(-1, 1024),
+        "data_root": TEXT,
     }
 )
 KEYS = tuple(field.name for field in fields(Recipe))
@@ -173,27 +139,20 @@ KEYS = tuple(field.name for field in fields(Recipe))
 
 def _toml(value: object) -> str:
     if isinstance(value, tuple):
-        return f"[{', '.join(_toml(item) for item in _items(cast('object', value)))}]"
+        return f"[{', '.join(_toml(item) for item in items(cast('object', value)))}]"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML has no surrogate pairs
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def checked(key: str, value: object, where: str) -> object:
-    """Return the value of a key as a recipe holds it; a RecipeError says where it was given and what it must be."""
-    if key not in _RULES:
-        near = get_close_matches(key, KEYS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KEYS)}"
-        raise RecipeError(f"{where}: unknown key {key!r}; {hint}")
-    value = tuple(cast("list[object]", value)) if isinstance(value, list) else value
-    holds, rule = _RULES[key]
-    if not holds(value):
-        raise RecipeError(f"{where}: {key} is {_shown(value)}; it {rule}")
-    return value
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:80]
+def parsed_toml(path: Path) -> dict[str, object]:
+    """Read a TOML file; a RecipeError where it cannot be read or is none."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RecipeError(f"{path} is no TOML: {error}") from error
 
 
 def read_toml(path: Path) -> dict[str, object]:
@@ -202,13 +161,7 @@ def read_toml(path: Path) -> dict[str, object]:
     Raises:
         RecipeError: where it cannot be read, is no TOML, or holds an unknown key or bad value.
     """
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise RecipeError(f"{path} is no TOML: {error}") from error
-    return {key: checked(key, value, str(path)) for key, value in found.items()}
+    return {key: checked(key, value, str(path), RULES) for key, value in parsed_toml(path).items()}
 
 
 def make_recipe(flags: Mapping[str, object], file: str | None = None) -> Recipe:
@@ -221,7 +174,7 @@ def make_recipe(flags: Mapping[str, object], file: str | None = None) -> Recipe:
     Raises:
         RecipeError: for an unknown key or a bad value, with the rule.
     """
-    given = {key: checked(key, value, "option") for key, value in flags.items()}
+    given = {key: checked(key, value, "option", RULES) for key, value in flags.items()}
     written = read_toml(_file(file)) if file else {}
     dataset = given.get("dataset", written.get("dataset"))
     if dataset is None:
@@ -248,13 +201,13 @@ def _file(name: str) -> Path:
 
 def resumed(stored: Recipe, flags: Mapping[str, object]) -> Recipe:
     """Take a stored recipe up again with what may change; a RecipeError names a key that may not."""
-    given = {key: checked(key, value, "option") for key, value in flags.items()}
+    given = {key: checked(key, value, "option", RULES) for key, value in flags.items()}
     for key, value in given.items():
         if key not in MAY_CHANGE and getattr(stored, key) != value:
             raise RecipeError(
-                f"this run was made with {key} = {_shown(getattr(stored, key))}, not {_shown(value)}; "
+                f"this run was made with {key} = {shown(getattr(stored, key))}, not {shown(value)}; "
                 f"a resumed search may change {', '.join(sorted(MAY_CHANGE))} only. Start another with --name"
             )
     if "confirm_on" in given:  # who could drop a task could drop the one where the loss is worse
-        given["confirm_on"] = (*stored.confirm_on, *_items(given["confirm_on"]))
+        given["confirm_on"] = (*stored.confirm_on, *items(given["confirm_on"]))
     return replace(stored, **cast("dict[str, Any]", given))

@@ -24,13 +24,14 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """How good a network is on a split; see `lossml.proxy.Score`. A run made before miou was measured has 0 there."""
+    """How good a network is on a split; see `lossml.proxy.Score`. What was not measured is 0, as top5 of proxies."""
 
     accuracy: float
     balanced_accuracy: float
     nll: float
     ece: float
     miou: float = 0.0
+    top5: float = 0.0
 
     def of(self, objective: str) -> float:
         """Return the objective so that more is better; see `read_objective`."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from optuna import Study
 from optuna.trial import TrialState, create_trial
 
 from lossml import zoo
@@ -21,7 +22,7 @@ from lossml.search.known import known_as
 from lossml.search.loop import loss_of
 from lossml.search.objective import read_objective
 from lossml.search.recipe import Recipe
-from lossml.search.records import Metrics, Trial, as_json
+from lossml.search.records import FULL, Metrics, Trial, as_json
 from lossml.zoo import FOREIGN, Foreign
 
 STUDY = "confirm"
@@ -66,6 +67,7 @@ class Design:
         seed: shifts all seeds.
         keep: how many of the losses that are not given by name go on after tuning; 0 for all.
         tuning_seeds: seeds that each learning rate's score is the mean of.
+        tuning: length of a training that tunes, in sixteenths of full training.
     """
 
     seeds: int
@@ -75,6 +77,7 @@ class Design:
     seed: int = 0
     keep: int = 0
     tuning_seeds: int = 1
+    tuning: int = FULL
 
     def of(self, stage: str) -> tuple[int, ...]:
         """Return the seeds of a stage, "tune" or "seeds"."""
@@ -175,8 +178,7 @@ class Store:
     def __init__(self, path: Path, objective: str = "accuracy", task: str = "") -> None:
         """Open or create the study."""
         self._study, self._objective = open_study(path, study_of(task)), objective
-        trials = self._study.get_trials(deepcopy=False)
-        self._done = {_key(t.user_attrs): _done(t.user_attrs) for t in trials}
+        self._done = done_of(self._study)
 
     def reading(self, kind: str, programs: Iterable[str]) -> int:
         """Count the readings of the held-out split for candidates of a kind, and note this one before it happens.
@@ -214,6 +216,11 @@ class Store:
         state = TrialState.FAIL if done.metrics is None else TrialState.COMPLETE
         value = None if done.metrics is None else done.metrics.of(self._objective)
         self._study.add_trial(create_trial(state=state, value=value, user_attrs={**attributes, **rest}))
+
+
+def done_of(study: Study) -> dict[tuple[str, str, float, int], Done]:
+    """Read finished trainings from a store's study, by stage, program, learning rate and seed."""
+    return {_key(t.user_attrs): _done(t.user_attrs) for t in study.get_trials(deepcopy=False)}
 
 
 def _attributes(contender: Contender, job: Job) -> dict[str, Any]:

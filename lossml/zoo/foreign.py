@@ -18,15 +18,17 @@ class Foreign:
         name: as `--losses` and a recipe's baselines take it.
         title: as its authors call it.
         source: authors, year, where.
-        library: what has it, as it is imported.
+        library: what has it, as it is imported; "" where it is a small module of our own, no kept library having it.
         extra: of LossML's optional dependencies, the one that installs the library.
+        masks: whether it looks at neighbouring pixels, so that only masks can have it.
     """
 
     name: str
     title: str
     source: str
-    library: str
-    extra: str
+    library: str = ""
+    extra: str = ""
+    masks: bool = False
 
 
 FOREIGN: Mapping[str, Foreign] = MappingProxyType(
@@ -37,6 +39,22 @@ FOREIGN: Mapping[str, Foreign] = MappingProxyType(
             "Berman et al. (2018), arXiv:1705.08790",
             "segmentation_models_pytorch",
             "segmentation",
+        ),
+        "ohem": Foreign(
+            "ohem",
+            "cross-entropy of the hardest samples or pixels (OHEM)",
+            "Shrivastava et al. (2016), arXiv:1604.03540; for pixels Wu et al. (2016), arXiv:1605.06885",
+        ),
+        "bi-tempered": Foreign(
+            "bi-tempered",
+            "bi-tempered logistic loss, t1 = 0.8, t2 = 1.2",
+            "Amid et al. (2019), arXiv:1906.03361",
+        ),
+        "boundary": Foreign(
+            "boundary",
+            "cross-entropy plus 0.01 times the boundary loss",
+            "Kervadec et al. (2019), arXiv:1812.07032",
+            masks=True,
         ),
     }
 )
@@ -51,6 +69,6 @@ def contender(call: str) -> Node | Foreign:
     if call not in FOREIGN:
         return program_of(call)
     found = FOREIGN[call]
-    if find_spec(found.library) is None:
+    if found.library and find_spec(found.library) is None:
         raise UsageError(f"{call} needs {found.library}; install it with pip install 'lossml[{found.extra}]'")
     return found
