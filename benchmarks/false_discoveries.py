@@ -84,6 +84,7 @@ def told(kind: str, number: int, verdict: Verdict) -> dict[str, Any]:
         "number": number,
         "verdict": winner.verdict if winner else "nothing",
         "tests": [row.verdict for row in tested(verdict.comparison.rows)],
+        "rates": [winner.lr if winner else 0.0, verdict.comparison.rows[0].lr],
         "sentence": verdict.sentence,
     }
 
@@ -192,8 +193,10 @@ def share(hits: int, of: int) -> dict[str, Any]:
 
 
 def false_rates(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    won = [row for row in rows if row["verdict"] == "better"]
     return {
-        "better": share(sum(row["verdict"] == "better" for row in rows), len(rows)),
+        "better": share(len(won), len(rows)),
+        "of these at another rate than the reference": share(sum(len(set(row["rates"])) > 1 for row in won), len(won)),
         "any difference": share(sum(any(v != "no difference" for v in row["tests"]) for row in rows), len(rows)),
     }
 
