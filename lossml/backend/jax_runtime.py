@@ -67,7 +67,7 @@ def read_target(target: Array, scores: Array, ignore_index: int | None) -> tuple
     """
     if jnp.issubdtype(target.dtype, jnp.floating):
         return target.reshape(scores.shape).astype(scores.dtype), None
-    label, mask = target.reshape(scores.shape[0], 1, scores.shape[PIXEL]), None
+    label, mask = target.astype(jnp.int32).reshape(scores.shape[0], 1, scores.shape[PIXEL]), None
     if ignore_index is not None:
         mask = (label != ignore_index).astype(scores.dtype)
         label = jnp.where(label == ignore_index, 0, label)

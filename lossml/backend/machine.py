@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from lossml.backend.bytecode import LEAVES, NONE, Code, Instruction, assemble, fits
 from lossml.program import Node
@@ -82,8 +83,8 @@ def _row(op: int, one: Instruction, code: Code, *, slope: bool) -> tuple[int, ..
     return (op, one.a, second, one.shape, slope, code.shapes[one.a], code.slopes[one.a], differs)
 
 
-def serves(logits: Tensor, target: Tensor, weight: Tensor | None) -> bool:
-    """Say whether the machine can take logits (K, B, C, *) with targets (K, B, *) and class weights."""
+def serves(logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int | None = None) -> bool:
+    """Say whether the machine can take logits (K, B, C, *) with targets (K, B, *): every one is a class that counts."""
     return (
         logits.dim() == 3
         and logits.device.type == "cpu"
@@ -91,6 +92,8 @@ def serves(logits: Tensor, target: Tensor, weight: Tensor | None) -> bool:
         and not target.is_floating_point()
         and logits[0].numel() <= LARGEST
         and int(target.min()) >= 0
+        and int(target.max()) < logits.shape[2]
+        and (ignore_index is None or ignore_index < 0 or not bool((target == ignore_index).any()))
     )
 
 
@@ -112,7 +115,8 @@ class MachineLoss(torch.autograd.Function):
         return losses
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - the same
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 # pyright: ignore[reportIncompatibleMethodOverride] - torch's own
         """Hand the gradients on."""
         (gradients,) = ctx.saved_tensors
         return upstream[0].view(-1, 1, 1) * gradients, None, None, None, None

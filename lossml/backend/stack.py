@@ -58,7 +58,7 @@ class StackedLoss(nn.Module):
             self.to(logits.device)
         with torch.autocast(logits.device.type, enabled=False):
             scores = runtime.full_precision(logits)
-            if self._machine is not None and serves(scores, target, self.weight):
+            if self._machine is not None and serves(scores, target, self.weight, self.ignore_index):
                 losses = MachineLoss.apply(scores, self._machine, target, self.prior, self.progress)
             else:
                 losses = self._on_tensors(scores.reshape(*logits.shape[:3], -1), target)

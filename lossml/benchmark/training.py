@@ -27,6 +27,7 @@ from lossml.benchmark.recipe import Training
 from lossml.benchmark.schedule import Plateau
 from lossml.benchmark.score import Scorer
 from lossml.benchmark.supply import Batches, Data, Share, Supply, loader, mixed, unaugmented
+from lossml.errors import LossMLError
 from lossml.proxy import Score
 from lossml.search.folder import write_atomically
 
@@ -126,6 +127,8 @@ def read_heldout(fabric: Fabric, recipe: Training, data: Data, job: Job, machine
     """Score a training that is done on the held-out split."""
     state = _fresh(fabric, recipe, data, job)
     _resume(fabric, state, job.folder)
+    if state.step == 0:
+        raise LossMLError(f"the trained network of {job.folder} is gone; remove that folder to train it again")
     return _score(fabric, state.scored, data, data.heldout, recipe, machine)
 
 

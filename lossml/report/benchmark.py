@@ -41,13 +41,13 @@ class Progress:
             if self.stage is not None and event.stage != self.stage.stage:
                 self.began, self.first = monotonic(), 0.0
             self.stage = event
-            self.running = {name: one for name, one in self.running.items() if one.step < one.of}
+            self.running = {name: one for name, one in list(self.running.items()) if one.step < one.of}
 
     @property
     def done(self) -> float:
         """Trainings of this stage that are done, parts of those in progress counted."""
         whole = self.stage.done if self.stage else 0
-        return whole + sum(one.step / one.of for one in self.running.values())
+        return whole + sum(one.step / one.of for one in list(self.running.values()))
 
     def text(self) -> str:
         """Say how far it is and how long this stage may still take."""

@@ -1,4 +1,4 @@
-"""Comparing losses at full fidelity: learning rates tuned alike, paired seeds, a held-out split read once.
+"""Comparing losses at full fidelity: learning rates tuned alike, paired seeds, a held-out split read at the end.
 
 This is how a search confirms what it found, and how `lossml benchmark` compares any losses. Every
 training is recorded as soon as its block is done, so that a kill costs one block.

@@ -203,7 +203,7 @@ def _beside(winner: Row, comparison: Comparison) -> str:
     """Say where the winner stands among the baselines, of which the search may have found some itself."""
     if comparison.ahead is not None:
         return f" {_ahead(comparison.ahead, comparison.design)}"
-    if winner.contender.named:
+    if winner.contender.named and winner.verdict == "better":
         return " It is itself a baseline, and the best of them."
     return f" Of the baselines {comparison.rows[0].contender.label} is the best."
 

@@ -155,6 +155,23 @@ def test_a_stack_uses_the_machine_where_it_serves_and_tensors_elsewhere(monkeypa
     assert not serves(torch.zeros(1, LARGEST, 2), torch.zeros(1, LARGEST, dtype=torch.long), None)
 
 
+@pytest.mark.parametrize("ignore_index", [0, 255])
+def test_what_is_ignored_counts_for_nothing_on_a_stack(ignore_index):
+    """A class that is to be ignored, also one there could be, weighs in a stack what it weighs alone."""
+    logits, target = points(1, torch.float32)
+    target[0, 2] = ignore_index
+    loss = ProgramLoss("-y*logp", ignore_index=ignore_index)
+    torch.testing.assert_close(stack([loss])(logits, target)[0], loss(logits[0], target[0]))
+
+
+def test_a_class_that_is_none_is_refused_on_a_stack():
+    """A target beyond the classes is an error and no silent zero."""
+    logits, target = points(1, torch.float32)
+    target[0, 2] = 5
+    with pytest.raises(RuntimeError, match="index"):
+        stack([ProgramLoss("-y*logp")])(logits, target)
+
+
 def test_the_source_of_the_machine_runs_as_it_is_written():
     """The kernel gives the same uncompiled: its source is what is tested, not a stale cache."""
     programs = [parse("-sum_C(y*logp)*C + max_C(log(1-p))*t + pi*z + mean_C((p + 0.5)^1.5)")]
