@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lossml.distill.combine import Terms
 from lossml.distill.points import Points, disagreement, judge
-from lossml.distill.shape import negated, reads_prediction
+from lossml.distill.shape import negated, reads_prediction, tidied
 from lossml.errors import ProgramError
 from lossml.program import Node
 
@@ -61,7 +61,7 @@ class Pool:
             programs: as many are judged as the budget allows.
             free: they are all judged and do not count: fitted forms of programs that did.
         """
-        usable = (p for p in dict.fromkeys(programs) if p not in self.met and reads_prediction(p))
+        usable = (p for p in dict.fromkeys(map(tidied, programs)) if p not in self.met and reads_prediction(p))
         new = list(usable if free else islice(usable, self.budget - self.evaluated))
         self.evaluated += 0 if free else len(new)
         self.met.update(new)

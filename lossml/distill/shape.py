@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from lossml.errors import ProgramError
 from lossml.program import Node, apply, constant, nodes, replace, show, terminal
 from lossml.program.grammar import PREDICTION
-from lossml.program.tree import CONST, fold
+from lossml.program.tree import CONST, fold, rebuild, with_args
 
 Skeleton = tuple[object, ...]
 LEAVES = ("y", "p", "logp")
@@ -34,6 +34,21 @@ def _negated_part(node: Node) -> Node:
         return apply(node.op, *(turned[i] if i == place else arg for i, arg in enumerate(node.args)))
     except ProgramError:  # a bound that only the other sign keeps
         return apply("neg", node)
+
+
+def tidied(tree: Node) -> Node:
+    """Write -a - c as -c - a, which is the same number and a node shorter."""
+    if not any(_is_untidy(node) for _, node in nodes(tree)):
+        return tree
+    return rebuild(tree, lambda node, args: _tidied(with_args(node, args)))
+
+
+def _is_untidy(node: Node) -> bool:
+    return node.op == "sub" and node.args[0].op == "neg" and node.args[1].op == CONST
+
+
+def _tidied(node: Node) -> Node:
+    return apply("sub", negated(node.args[1]), node.args[0].args[0]) if _is_untidy(node) else node
 
 
 def skeleton(tree: Node) -> Skeleton:

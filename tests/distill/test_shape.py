@@ -5,7 +5,7 @@ import torch
 
 from lossml.backend import logit_gradients, make_probe
 from lossml.distill.combine import weighted_sum
-from lossml.distill.shape import constants, negated, shorter_forms, skeleton, with_constants
+from lossml.distill.shape import constants, negated, shorter_forms, skeleton, tidied, with_constants
 from lossml.errors import ProgramError
 from lossml.program import parse, show
 
@@ -67,3 +67,9 @@ def test_a_weighted_sum_has_the_weighted_gradient(one, other, weights):
     found = gradients(*programs)
     cosines = [float((g * wanted).sum() / g.norm() / wanted.norm()) for g in found]
     assert max(cosines) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_negative_less_a_number_is_written_shorter():
+    """-a - c is kept as -c - a, wherever it stands; the loss is the same."""
+    assert show(tidied(parse("(-y - 0.5)*logp"))) == "(-0.5 - y)*logp"
+    assert tidied(parse("(-y - p)*logp")) == parse("(-y - p)*logp")
