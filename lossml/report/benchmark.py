@@ -32,16 +32,18 @@ class Progress:
     running: dict[str, Training] = field(default_factory=dict[str, Training])
 
     def take(self, event: Event | Training) -> None:
-        """Take an event in."""
+        """Take an event in.
+
+        What a log tells of a training that the stage has counted is late and left out. A block of which nothing was
+        seen was there already, and the time counts from its end.
+        """
         if isinstance(event, Training):
-            if not self.running:
-                self.began, self.first = monotonic(), self.done
-            self.running[event.name] = event
+            if event.step < event.of or event.name in self.running:
+                self.running[event.name] = event
         elif isinstance(event, Confirming):
-            if self.stage is not None and event.stage != self.stage.stage:
-                self.began, self.first = monotonic(), 0.0
-            self.stage = event
-            self.running = {name: one for name, one in list(self.running.items()) if one.step < one.of}
+            if not self.running or self.stage is None or self.stage.stage != event.stage:
+                self.began, self.first = monotonic(), float(event.done)
+            self.stage, self.running = event, {}
 
     @property
     def done(self) -> float:
