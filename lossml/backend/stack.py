@@ -61,10 +61,11 @@ class StackedLoss(nn.Module):
             if self._machine is not None and serves(scores, target, self.weight, self.ignore_index):
                 losses = MachineLoss.apply(scores, self._machine, target, self.prior, self.progress)
             else:
-                losses = self._on_tensors(scores.reshape(*logits.shape[:3], -1), target)
+                losses = self.on_tensors(scores.reshape(*logits.shape[:3], -1), target)
             return losses * self.scale.to(scores)
 
-    def _on_tensors(self, scores: Tensor, target: Tensor) -> Tensor:
+    def on_tensors(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Compute the losses (K,), without their scales, of logits (K, B, C, N) by tensor operations."""
         y, mask = runtime.read_target(target, scores, self.ignore_index)
         inputs = Inputs(scores, y, weights_of(y, mask, self.weight), self.prior, self.progress)
         return run(self._plan(scores.device), inputs)
