@@ -20,13 +20,19 @@ def processor() -> str:
     return f"{names[0]}, {psutil.cpu_count()} cores"
 
 
-def write(name: str, command: str, result: dict[str, object]) -> None:
+def graphics() -> str:
+    import torch  # noqa: PLC0415 - only results of a GPU need it
+
+    return f"{torch.cuda.get_device_name()}, {processor()}"
+
+
+def write(name: str, command: str, result: dict[str, object], *, gpu: bool = False) -> None:
     """Write a result with date, device and versions."""
     RESULTS.mkdir(exist_ok=True)
     found = {
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),
-        "device": processor(),
+        "device": graphics() if gpu else processor(),
         "versions": {package: version(package) for package in ("lossml", "torch", "torchvision", "optuna", "numpy")},
         **result,
     }

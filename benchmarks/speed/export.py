@@ -1,11 +1,12 @@
 """How fast exported losses are beside torch's cross-entropy: forward and backward, one thread, float32.
 
-    python benchmarks/speed/export.py
+    python benchmarks/speed/export.py [--compiled] [--device cuda]
 
 Takes turns between all losses at each shape, so that other work on the machine meets all alike, and
 reports medians, their ratios to F.cross_entropy within the run, and the most memory that a step
 allocates. On a machine that is busy otherwise, as the load beside the figures says, a ratio is
-rough. With --compiled the modules go through torch.compile, which needs a C++ compiler and minutes.
+rough. With --compiled the modules go through torch.compile, which needs a C++ compiler and minutes. On a GPU a time is
+of ten steps that follow each other, the device waited for at their end.
 """
 
 import argparse
@@ -47,14 +48,23 @@ def step(loss: Loss, logits: Tensor, target: Tensor) -> None:
     loss(logits, target).backward()
 
 
+def timed(loss: Loss, logits: Tensor, target: Tensor) -> float:
+    steps = 10 if logits.is_cuda else 1
+    began = perf_counter()
+    for _ in range(steps):
+        step(loss, logits, target)
+    if logits.is_cuda:
+        torch.cuda.synchronize()
+    return (perf_counter() - began) / steps
+
+
 def seconds(losses: Mapping[str, Loss], logits: Tensor, target: Tensor, rounds: int) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in losses}
     for turn in range(rounds + 1):
         for name, loss in losses.items():
-            began = perf_counter()
-            step(loss, logits, target)
+            took = timed(loss, logits, target)
             if turn:
-                times[name].append(perf_counter() - began)
+                times[name].append(took)
     return {name: statistics.median(found) for name, found in times.items()}
 
 
@@ -62,6 +72,11 @@ def peak(loss: Loss, logits: Tensor, target: Tensor) -> float:
     """Return the most memory that a step holds at once, as a multiple of the logits' own size."""
     step(loss, logits, target)
     logits.grad = None
+    if logits.is_cuda:
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        loss(logits, target).backward()
+        return (torch.cuda.max_memory_allocated() - before) / (logits.numel() * logits.element_size())
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         loss(logits, target).backward()
     held, most = 0, 0
@@ -72,16 +87,18 @@ def peak(loss: Loss, logits: Tensor, target: Tensor) -> float:
     return most / (logits.numel() * logits.element_size())
 
 
-def measured(losses: Mapping[str, Loss], shape: tuple[int, ...], rounds: int) -> dict[str, object]:
+def measured(losses: Mapping[str, Loss], shape: tuple[int, ...], rounds: int, device: str) -> dict[str, object]:
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(shape, generator=generator).requires_grad_()
-    target = torch.randint(0, shape[1], (shape[0], *shape[2:]), generator=generator)
+    logits = torch.randn(shape, generator=generator).to(device).requires_grad_()
+    target = torch.randint(0, shape[1], (shape[0], *shape[2:]), generator=generator).to(device)
     found = seconds(losses, logits, target, rounds)
     return {
         name: {
             "milliseconds": round(1000 * found[name], 3),
             "times_cross_entropy": round(found[name] / found["cross_entropy"], 2),
-            "peak_times_logits": None if "compiled" in name else round(peak(loss, logits, target), 2),
+            "peak_times_logits": None
+            if "compiled" in name and device == "cpu"
+            else round(peak(loss, logits, target), 2),
         }
         for name, loss in losses.items()
     }
@@ -90,6 +107,7 @@ def measured(losses: Mapping[str, Loss], shape: tuple[int, ...], rounds: int) ->
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=15)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -99,12 +117,13 @@ def main() -> None:
         losses |= {f"{name}, compiled": torch.compile(losses[name], fullgraph=True) for name in names}
     result: dict[str, object] = {"threads": 1, "rounds": chosen.rounds, "load": os.getloadavg()[0]}
     for shape in SHAPES:
-        found = measured(losses, shape, chosen.rounds)
+        found = measured(losses, shape, chosen.rounds, chosen.device)
         result["x".join(map(str, shape))] = found
         for name, row in found.items():
             print(shape, name, row, flush=True)
-    name, flag = ("speed_export_compiled", " --compiled") if chosen.compiled else ("speed_export", "")
-    common.write(name, f"python benchmarks/speed/export.py{flag}", result)
+    gpu, flags = chosen.device != "cpu", " ".join(sys.argv[1:])
+    name = f"speed_export{'_compiled' if chosen.compiled else ''}{'_gpu' if gpu else ''}"
+    common.write(name, f"python benchmarks/speed/export.py {flags}".strip(), result, gpu=gpu)
 
 
 if __name__ == "__main__":

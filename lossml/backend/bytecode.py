@@ -5,8 +5,9 @@ sample, per class or one for all. Instructions work on registers of one shape; w
 expanded by an instruction of its own, so that broadcasting and its reverse stand in one place.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from lossml.program import Node, operations
@@ -18,6 +19,15 @@ LEAVES = ("y", "p", "logp", "log1mp", "z")
 """Terminals of the first registers, filled before a program runs."""
 ONE, SAMPLE, CLASS, ELEMENT = range(4)  # shapes: a bit for the samples, a bit for the classes
 NONE = -1  # no argument
+
+STEPS = (
+    *("const", "C", "t", "pi", "tiny", "expand", "sum_C", "mean_C", "max_C", "sum_B", "mean_B"),
+    *("add", "sub", "mul", "div", "neg", "square", "exp", "max", "min", "nonzero", "log", "sqrt", "pow", "abs"),
+    *("tanh", "sin", "cos", "rsqrt1p", "logabs"),
+)
+"""What an instruction may do: what needs no argument, what changes the shape, what acts on each number."""
+CODES: Mapping[str, int] = MappingProxyType({name: code for code, name in enumerate(STEPS)})
+"""Their numbers, the same to every kernel."""
 
 
 class Instruction(NamedTuple):

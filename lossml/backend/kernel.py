@@ -4,25 +4,16 @@ Compiled by numba once for a machine and kept in its cache. A program costs what
 batching over programs, and so nothing that makes one program's result depend on another's.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 import numba
 import numpy as np
 
-from lossml.backend.bytecode import CLASS, LEAVES, NONE, SAMPLE
+from lossml.backend.bytecode import CLASS, CODES, LEAVES, NONE, SAMPLE, STEPS
 from lossml.program.primitives import EPSILON
 
 Y, P, LOGP, LOG1MP, Z = range(len(LEAVES))
-OPERATIONS = (
-    *("const", "C", "t", "pi", "tiny", "expand", "sum_C", "mean_C", "max_C", "sum_B", "mean_B"),
-    *("add", "sub", "mul", "div", "neg", "square", "exp", "max", "min", "nonzero", "log", "sqrt", "pow", "abs"),
-    *("tanh", "sin", "cos", "rsqrt1p", "logabs"),
-)
-CODES: Mapping[str, int] = MappingProxyType({name: code for code, name in enumerate(OPERATIONS)})
-CONST, CLASSES, PROGRESS, PRIOR, TINY, EXPAND, SUM_C, MEAN_C, MAX_C, SUM_B, MEAN_B = range(11)
-ADD, SUB, MUL, DIV, NEG, SQUARE, EXP, MAX, MIN, NONZERO, LOG, SQRT, POW, ABS = range(11, 25)
-TANH, SIN, COS, RSQRT1P, LOGABS = range(25, 30)
+CONST, CLASSES, PROGRESS, PRIOR, TINY, EXPAND, SUM_C, MEAN_C, MAX_C, SUM_B, MEAN_B, *_ = CODES.values()
+ADD, SUB, MUL, DIV, NEG, SQUARE, EXP, MAX, MIN, NONZERO, LOG, SQRT, POW, ABS, *_ = range(CODES["add"], len(STEPS))
+TANH, SIN, COS, RSQRT1P, LOGABS = range(CODES["tanh"], len(STEPS))
 compiled = numba.njit(error_model="numpy")  # a division by zero is an infinity, as on tensors
 
 

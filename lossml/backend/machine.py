@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lossml.backend.bytecode import LEAVES, NONE, Code, Instruction, assemble, fits
+from lossml.backend.bytecode import CODES, LEAVES, NONE, Code, Instruction, assemble, fits
 from lossml.program import Node
 
 LARGEST = 1 << 16  # numbers of one network's logits: beyond, tensor operations are as fast and use all threads
@@ -69,8 +69,6 @@ def make_machine(programs: Sequence[Node]) -> Machine | None:
 
 
 def _encoded(code: Code) -> list[tuple[int, ...]]:
-    from lossml.backend.kernel import CODES
-
     slopes = code.slopes[len(LEAVES) :]
     return [_row(CODES[one.op], one, code, slope=slope) for one, slope in zip(code.instructions, slopes, strict=True)]
 
@@ -97,6 +95,14 @@ def serves(logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index: 
     )
 
 
+class Runs(Protocol):
+    """What computes losses and their gradients at once."""
+
+    def run(self, logits: Tensor, target: Tensor, prior: Tensor | None, progress: float) -> tuple[Tensor, Tensor]:
+        """Compute the mean loss (K,) of each program and its gradient (K, B, C)."""
+        ...
+
+
 class MachineLoss(torch.autograd.Function):
     """The machine as a differentiable function: the gradient is computed along with the value."""
 
@@ -104,7 +110,7 @@ class MachineLoss(torch.autograd.Function):
     def forward(
         ctx: Any,  # noqa: ANN401 - torch's own
         logits: Tensor,
-        machine: Machine,
+        machine: Runs,
         target: Tensor,
         prior: Tensor | None,
         progress: float,

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lossml.backend import runtime
+from lossml.backend import gpu, runtime
 from lossml.backend.batch import Schedule, moved, run, schedule
 from lossml.backend.foreign import ForeignLoss, OneByOne
+from lossml.backend.gpu import GpuMachine, make_gpu_machine
 from lossml.backend.interpret import Inputs
-from lossml.backend.machine import MachineLoss, make_machine, serves
+from lossml.backend.machine import Machine, MachineLoss, make_machine, serves
 from lossml.backend.module import ProgramLoss
 from lossml.backend.weighting import weights_of
 from lossml.errors import UsageError
@@ -39,6 +40,7 @@ class StackedLoss(nn.Module):
         self.progress = 1.0
         self._machine = make_machine(self.programs)
         self._plans: dict[torch.device, Schedule] = {}
+        self._gpus: dict[torch.device, GpuMachine] = {}
 
     def set_progress(self, progress: float) -> None:
         """Tell programs that read t how far training is, in [0, 1]."""
@@ -58,13 +60,26 @@ class StackedLoss(nn.Module):
             self.to(logits.device)
         with torch.autocast(logits.device.type, enabled=False):
             scores = runtime.full_precision(logits)
-            if self._machine is not None and serves(scores, target, self.weight, self.ignore_index):
-                losses = MachineLoss.apply(scores, self._machine, target, self.prior, self.progress)
+            machine = self._machine_for(scores, target)
+            if machine is not None:
+                losses = MachineLoss.apply(scores, machine, target, self.prior, self.progress)
             else:
-                losses = self._on_tensors(scores.reshape(*logits.shape[:3], -1), target)
+                losses = self.on_tensors(scores.reshape(*logits.shape[:3], -1), target)
             return losses * self.scale.to(scores)
 
-    def _on_tensors(self, scores: Tensor, target: Tensor) -> Tensor:
+    def _machine_for(self, scores: Tensor, target: Tensor) -> Machine | GpuMachine | None:
+        """Return what can run the programs on these tensors in one call, if anything can."""
+        machine = self._machine
+        if machine is None or serves(scores, target, self.weight, self.ignore_index):
+            return machine
+        if not gpu.serves(machine, scores, target, self.weight, self.prior):
+            return None
+        if scores.device not in self._gpus:
+            self._gpus[scores.device] = make_gpu_machine(machine, self.ignore_index, scores.device)
+        return self._gpus[scores.device]
+
+    def on_tensors(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Compute the losses (K,), without their scales, of logits (K, B, C, N) by tensor operations."""
         y, mask = runtime.read_target(target, scores, self.ignore_index)
         inputs = Inputs(scores, y, weights_of(y, mask, self.weight), self.prior, self.progress)
         return run(self._plan(scores.device), inputs)

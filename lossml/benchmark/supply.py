@@ -21,8 +21,8 @@ from lossml.benchmark import sources
 from lossml.benchmark.recipe import Training
 from lossml.benchmark.sources import Files, Labelled, Tensors
 from lossml.errors import DataError, UsageError
+from lossml.proxy.augment import flip_and_shift
 from lossml.proxy.masks import Pair
-from lossml.proxy.networks import flip_and_shift
 from lossml.proxy.task import Split
 
 CHOICE = 0  # seed of which samples are split off; the same for every training

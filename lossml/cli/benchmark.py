@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from lossml.cli.common import console, loss_named, print_json
 from lossml.errors import UsageError
-from lossml.search.recipe import NOISE_KINDS
+from lossml.search.recipe import NETWORKS, NOISE_KINDS
 
 if TYPE_CHECKING:
     from lossml.benchmark import Entrant
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _COMMA = re.compile(r",(?![^(]*\))")  # not inside parentheses
 FORMATS = ("table", "json", "csv", "markdown", "latex")
-ONLY_PROXY = ("label_noise", "label_noise_kind", "train_size", "long_tail")
+ONLY_PROXY = ("label_noise", "label_noise_kind", "train_size", "long_tail", "network")
 ONLY_RECIPE = ("short", "settings", "devices", "readers")
 
 
@@ -49,6 +49,9 @@ ONLY_RECIPE = ("short", "settings", "devices", "readers")
 )
 @click.option("--train-size", type=click.IntRange(0), default=0, help="Proxies: labelled training samples; 0 for all.")
 @click.option("--long-tail", type=click.FloatRange(1.0), default=1.0, help="Proxies: imbalance of the training split.")
+@click.option(
+    "--network", type=click.Choice(NETWORKS), default="auto", help="Proxies: of classes of images.  [as in search]"
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Shifts all seeds.")
 @click.option("--run", help="The run that `best` is taken from.  [the latest]")
 @click.option("-o", "--output", help="Folder for plan, trainings and tables.  [benchmark-NAME]")
@@ -159,6 +162,7 @@ def _proxy(name: str, options: dict[str, Any], folder: Path, *, quiet: bool) -> 
         options["long_tail"],
         noise_kind=options["label_noise_kind"],
         train_size=options["train_size"],
+        network=options["network"],
     )
     screen = console(stderr=True)
     with (LiveView if screen.is_terminal and not quiet else PlainView)(screen) as view:

@@ -8,7 +8,7 @@ import click
 
 from lossml.cli.common import console, interrupt_on_termination, print_json
 from lossml.search.objective import METRICS
-from lossml.search.recipe import CONTROLS, NOISE_KINDS, PROPOSERS, PRUNERS
+from lossml.search.recipe import CONTROLS, NETWORKS, NOISE_KINDS, PROPOSERS, PRUNERS
 
 if TYPE_CHECKING:
     from lossml.search.runs import RunRecord
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--label-noise", type=float, help="Share of training labels made wrong.  [0]")
 @click.option("--label-noise-kind", type=click.Choice(NOISE_KINDS), help="Wrong labels: any, or the next.  [symmetric]")
 @click.option("--train-size", type=int, help="Labelled training samples; 0 for all.  [0]")
+@click.option("--network", type=click.Choice(NETWORKS), help="Of classes of images.  [large on a GPU, else small]")
 @click.option("--long-tail", type=float, help="Imbalance ratio of the training split.  [1]")
 @click.option("--objective", help=f"{', '.join(METRICS)}, or a sum: 'balanced_accuracy - 0.5*ece'.  [accuracy]")
 @click.option("--pruner", type=click.Choice(PRUNERS), help="Who stops weak trials early.  [asha]")

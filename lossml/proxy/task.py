@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from lossml.backend.weighting import IGNORED
 from lossml.errors import DataError
-
-Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+from lossml.proxy.augment import Augment
 
 
 @dataclass(frozen=True, slots=True, eq=False)

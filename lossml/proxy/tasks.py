@@ -10,8 +10,9 @@ import torch
 
 from lossml.errors import DataError, LossMLError, UsageError
 from lossml.proxy import data, masks
+from lossml.proxy.augment import flip_and_shift
 from lossml.proxy.corrupt import corrupted
-from lossml.proxy.networks import MLP, EncoderDecoder, StridedConv, flip_and_shift
+from lossml.proxy.networks import MLP, EncoderDecoder, MatrixConv, PooledConv, StridedConv
 from lossml.proxy.task import Split, Task
 from lossml.resources import imported
 
@@ -19,7 +20,12 @@ FOLDER = "image-folder:"
 MASKS = "segmentation-folder:"
 TRAIN, VALIDATION = 10_000, 5_000  # images of a large data set that a proxy uses
 IMAGE_STEPS = 640
+LARGE_STEPS, LARGE_BATCH = 720, 500  # eight epochs of CIFAR-10
 MASK_STEPS = 320
+TOGETHER = 256  # small networks that fill a GPU
+
+
+Splits = tuple[Split, Split, Split]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,7 @@ class TaskSpec:
         seed: of what noise, tail and size choose.
         noise_kind: "symmetric" for any wrong class, "asymmetric" for the next one.
         train_size: labelled training samples, kept in the classes' proportions; 0 for all.
+        network: "small" or "large" for classes of images; "auto" for large where a GPU trains, else small.
     """
 
     name: str
@@ -44,6 +51,7 @@ class TaskSpec:
     seed: int = 0
     noise_kind: str = "symmetric"
     train_size: int = 0
+    network: str = "auto"
 
 
 def task_names() -> list[str]:
@@ -68,28 +76,30 @@ def check_name(name: str) -> None:
     )
 
 
-def load_task(spec: TaskSpec) -> Task:
-    """Load a task's data and describe its training.
+def load_task(spec: TaskSpec, device: str = "cpu") -> Task:
+    """Load a task's data, on the CPU, and describe its training on a device.
 
     Raises:
         UsageError: for an unknown name; DataError where its data is missing or damaged.
     """
     check_name(spec.name)
-    task = _load(spec)
+    task = _load(spec, gpu=not device.startswith("cpu"))
     return corrupted(task, spec.label_noise, spec.long_tail, spec.seed, kind=spec.noise_kind, size=spec.train_size)
 
 
-def _load(spec: TaskSpec) -> Task:
+def _load(spec: TaskSpec, *, gpu: bool) -> Task:
+    if spec.name in data.SOURCES or spec.name.startswith(FOLDER):
+        return _images(spec, gpu=gpu)
+    if spec.network == "large":
+        raise UsageError(f"network is 'large'; {spec.name} has one network only, leave it out")
     if spec.name == "digits":
-        return _digits()
-    if spec.name in data.SOURCES:
-        return _images(spec.name, spec.data_root)
+        return replace(_digits(), **{"group": TOGETHER} if gpu else {})
     if spec.name in masks.SOURCES:
-        return _segmentation(spec.name, masks.read(spec.name, spec.data_root), masks.SOURCES[spec.name].classes)
-    if spec.name.startswith(FOLDER):
-        return _folder(spec.name.removeprefix(FOLDER))
+        return _segmentation(
+            spec.name, masks.read(spec.name, spec.data_root), masks.SOURCES[spec.name].classes, gpu=gpu
+        )
     if spec.name.startswith(MASKS):
-        return _segmentation(spec.name, *masks.read_folder(spec.name.removeprefix(MASKS)))
+        return _segmentation(spec.name, *masks.read_folder(spec.name.removeprefix(MASKS)), gpu=gpu)
     return _own(spec.name)
 
 
@@ -107,30 +117,57 @@ def _digits() -> Task:
     return Task("digits", 10, *parts, network=partial(MLP, 64, 32, 10), steps=1120, learning_rate=1e-2, group=8)
 
 
-def _images(name: str, data_root: str | None) -> Task:
-    source = data.SOURCES[name]
-    train, validation = data.cut(data.shuffled(data.read(name, data_root, train=True), 0), TRAIN, VALIDATION)
-    heldout = data.read(name, data_root, train=False)
-    return _convolutional(name, source.classes, (train, validation, heldout))
+def _images(spec: TaskSpec, *, gpu: bool) -> Task:
+    large = spec.network == "large" or (gpu and spec.network == "auto")
+    if spec.name in data.SOURCES:
+        splits, classes = _source(spec, None if large else TRAIN), data.SOURCES[spec.name].classes
+    else:
+        splits, classes = _folder(spec.name.removeprefix(FOLDER))
+    task = _large(spec.name, classes, splits) if large else _small(spec.name, classes, splits, gpu=gpu)
+    return replace(
+        task,
+        weight_decay=0.05,
+        augment=flip_and_shift if spec.name != "fashion-mnist" else None,
+        bfloat16=has_fast_bfloat16(gpu=gpu),
+    )
 
 
-def _convolutional(name: str, classes: int, splits: tuple[Split, Split, Split]) -> Task:
+def _source(spec: TaskSpec, count: int | None) -> Splits:
+    """Read a data set's splits with so many training images, or all."""
+    found = data.shuffled(data.read(spec.name, spec.data_root, train=True), 0)
+    train, validation = data.cut(found, count or len(found) - VALIDATION, VALIDATION)
+    return train, validation, data.read(spec.name, spec.data_root, train=False)
+
+
+def _small(name: str, classes: int, splits: Splits, *, gpu: bool) -> Task:
+    """Describe a network that a CPU trains in half a minute, and a GPU many of at once."""
     channels, size = splits[0].inputs.shape[1:3]
     return Task(
         name,
         classes,
         *splits,
-        network=partial(StridedConv, channels, size, classes),
+        network=partial(MatrixConv if gpu else StridedConv, channels, size, classes),
         steps=IMAGE_STEPS,
         batch_size=min(128, len(splits[0])),
         learning_rate=4e-3,
-        weight_decay=0.05,
-        augment=flip_and_shift if name != "fashion-mnist" else None,
-        bfloat16=has_fast_bfloat16(),
+        group=TOGETHER if gpu else 1,
     )
 
 
-def _segmentation(name: str, splits: masks.Splits, classes: int) -> Task:
+def _large(name: str, classes: int, splits: Splits) -> Task:
+    """Describe a network that a GPU trains in a second or two."""
+    return Task(
+        name,
+        classes,
+        *splits,
+        network=partial(PooledConv, splits[0].inputs.shape[1], classes),
+        steps=LARGE_STEPS,
+        batch_size=min(LARGE_BATCH, len(splits[0])),
+        learning_rate=4e-3,
+    )
+
+
+def _segmentation(name: str, splits: masks.Splits, classes: int, *, gpu: bool) -> Task:
     return Task(
         name,
         classes,
@@ -141,19 +178,19 @@ def _segmentation(name: str, splits: masks.Splits, classes: int) -> Task:
         learning_rate=4e-3,
         weight_decay=0.05,
         augment=flip_and_shift,
-        bfloat16=has_fast_bfloat16(),
+        bfloat16=has_fast_bfloat16(gpu=gpu),
     )
 
 
-def has_fast_bfloat16() -> bool:
+def has_fast_bfloat16(*, gpu: bool = False) -> bool:
     """Say whether bfloat16 is faster than float32 here: measured twice as fast where it is native."""
-    if torch.cuda.is_available():
+    if gpu:
         return torch.cuda.is_bf16_supported()
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(probe and probe())
 
 
-def _folder(path: str) -> Task:
+def _folder(path: str) -> tuple[Splits, int]:
     root = Path(path).expanduser()
     if (root / "train").is_dir() and (root / "val").is_dir():
         rest, classes = data.read_folder(str(root / "train"))
@@ -166,7 +203,7 @@ def _folder(path: str) -> Task:
         train, validation, heldout = data.cut(everything, *_shares(len(everything), 0.5, 0.2, 0.3))
     if len(classes) < 2:
         raise DataError(f"{root} has {len(classes)} class folder; a classification task needs at least 2")
-    return _convolutional(f"{FOLDER}{path}", len(classes), (train, validation, heldout))
+    return (train, validation, heldout), len(classes)
 
 
 def _shares(count: int, *shares: float) -> list[int]:

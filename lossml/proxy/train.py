@@ -13,15 +13,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 
 from lossml.backend import adamw
+from lossml.proxy.augment import Drawn
+from lossml.proxy.batched import Batched, batched_of
 from lossml.proxy.metrics import Score, score
+from lossml.proxy.passes import Passes, passes
 from lossml.proxy.task import Split, Task
 
 SIXTEENTHS = 16  # fidelity is counted in these
 EVALUATED = 2_000  # samples in one evaluation call
 PIXELS = 200_000  # pixels of masks in one
+GROUP = 16  # networks that answer together so many; more of them take fewer samples at once
 
 Stack = Callable[[Sequence[Any]], nn.Module]
 
@@ -79,40 +82,6 @@ def initial(task: Task, seed: int) -> Weights:
     return Weights(flat, torch.zeros_like(flat), torch.zeros_like(flat), buffers, 0)
 
 
-class Batched:
-    """K networks of one architecture as one function; a leaf that holds no weights.
-
-    Args:
-        task: whose network it is.
-    """
-
-    def __init__(self, task: Task) -> None:
-        """Take the architecture and its layout."""
-        self.task = task
-        with torch.random.fork_rng(devices=[]):
-            self.network = task.network()
-        self.shapes = {name: parameter.shape for name, parameter in self.network.named_parameters()}
-
-    def unpack(self, flat: Tensor) -> dict[str, Tensor]:
-        """Show parameters (K, P) as tensors (K, *shape) by name."""
-        parts = flat.split([shape.numel() for shape in self.shapes.values()], dim=1)
-        return {
-            name: part.view(len(flat), *shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
-
-    def logits(self, flat: Tensor, buffers: dict[str, Tensor], inputs: Tensor, *, training: bool) -> Tensor:
-        """Compute logits (K, B, C, *) of parameters (K, P) on inputs (K, B, ...)."""
-        self.network.train(training)
-        parameters = self.unpack(flat)
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.task.bfloat16):
-            if len(flat) == 1:  # also right for networks that change their buffers
-                first = {name: tensor[0] for name, tensor in (*parameters.items(), *buffers.items())}
-                result = functional_call(self.network, first, (inputs[0],)).unsqueeze(0)
-            else:
-                result = vmap(lambda p, b, x: functional_call(self.network, (p, b), (x,)))(parameters, buffers, inputs)
-        return result.float()
-
-
 @lru_cache(maxsize=8)
 def _orders(samples: int, seeds: tuple[int, ...], epoch: int) -> Tensor:
     """Draw a random order of the samples for each seed, (K, N)."""
@@ -128,21 +97,24 @@ def _indices(task: Task, seeds: tuple[int, ...], step: int) -> Tensor:
 
 def _batch(task: Task, runs: Sequence[Run], step: int) -> tuple[Tensor, Tensor]:
     """Collect each run's inputs (K, B, ...) and targets (K, B) or masks (K, B, H, W)."""
-    index = _indices(task, tuple(run.seed for run in runs), step).to(task.train.targets.device)
+    index = _indices(task, tuple(run.seed for run in runs), step).to(task.train.targets.device, non_blocking=True)
     inputs, targets = task.train.inputs[index], task.train.targets[index]
     if task.augment is None:
         return inputs, targets
-    rows = zip(inputs, targets, runs, strict=True)
-    changed = [task.augment(x, y, _mixed(run.seed, step, 1)) for x, y, run in rows]
+    generators = [_mixed(run.seed, step, 1) for run in runs]
+    if isinstance(task.augment, Drawn):
+        drawn = torch.stack([task.augment.draw(task.batch_size, generator) for generator in generators])
+        return task.augment.apply(inputs, targets, drawn)
+    changed = [task.augment(x, y, own) for x, y, own in zip(inputs, targets, generators, strict=True)]
     return torch.stack([x for x, _ in changed]), torch.stack([y for _, y in changed])
 
 
 class AdamW:
     """AdamW on the parameters (K, P) of K networks, a learning rate for each."""
 
-    def __init__(self, states: Sequence[Weights], rates: Tensor, weight_decay: float) -> None:
-        """Collect the states; all have done the same number of steps."""
-        self.parameters = torch.stack([state.parameters for state in states]).to(rates.device).requires_grad_()
+    def __init__(self, parameters: Tensor, states: Sequence[Weights], rates: Tensor, weight_decay: float) -> None:
+        """Take the parameters to change and collect the moments; all states have done the same number of steps."""
+        self.parameters = parameters
         self.momentum = torch.stack([state.momentum for state in states]).to(rates.device)
         self.variance = torch.stack([state.variance for state in states]).to(rates.device)
         self.count = states[0].step
@@ -161,6 +133,10 @@ class AdamW:
         flat, momentum, variance = (tensor[k].cpu().clone() for tensor in kept)
         own = {name: tensor[k].cpu().clone() for name, tensor in buffers.items()}
         return Weights(flat, momentum, variance, own, self.count)
+
+
+def _stacked(states: Sequence[Weights], device: torch.device) -> Tensor:
+    return torch.stack([state.parameters for state in states]).to(device)
 
 
 def _together(states: Sequence[Weights], device: torch.device) -> dict[str, Tensor]:
@@ -185,34 +161,25 @@ def advance(
     """
     here = [initial(task, run.seed) if state is None else state for run, state in zip(runs, states, strict=True)]
     device = task.train.targets.device
-    batched, loss = Batched(task), stack([run.loss for run in runs]).to(device)
-    optimizer = AdamW(
-        here, torch.tensor([run.lr * task.learning_rate for run in runs], device=device), task.weight_decay
-    )
-    buffers = _together(here, device)
+    batched, loss = batched_of(task), stack([run.loss for run in runs]).to(device)
+    both = passes(task, batched, _stacked(here, device), _together(here, device))
+    rates = torch.tensor([run.lr * task.learning_rate for run in runs], device=device)
+    optimizer = AdamW(both.parameters, here, rates, task.weight_decay)
     for step in range(task.steps * start // SIXTEENTHS, task.steps * stop // SIXTEENTHS):
-        _train_step(task, runs, (batched, loss, optimizer), buffers, step)
+        _train_step(task, runs, (both, loss, optimizer), step)
         if len(runs) == 1 and step % 32 == 0 and not bool(optimizer.parameters.isfinite().all()):
             break
-    return _outcomes(task, batched, optimizer, buffers)
+    return _outcomes(task, batched, optimizer, both.buffers)
 
 
-def _train_step(
-    task: Task,
-    runs: Sequence[Run],
-    parts: tuple[Batched, nn.Module, AdamW],
-    buffers: dict[str, Tensor],
-    step: int,
-) -> None:
-    batched, loss, optimizer = parts
+def _train_step(task: Task, runs: Sequence[Run], parts: tuple[Passes, nn.Module, AdamW], step: int) -> None:
+    both, loss, optimizer = parts
     progress = step / task.steps
     set_progress: Callable[[float], None] | None = getattr(loss, "set_progress", None)
     if set_progress is not None:
         set_progress(progress)
     inputs, targets = _batch(task, runs, step)
-    losses = loss(batched.logits(optimizer.parameters, buffers, inputs, training=True), targets)
-    (gradient,) = torch.autograd.grad(losses.sum(), optimizer.parameters)
-    optimizer.step(gradient, adamw.rate(progress))
+    optimizer.step(both.gradient(inputs, lambda logits: loss(logits, targets)), adamw.rate(progress))
 
 
 def _outcomes(task: Task, batched: Batched, optimizer: AdamW, buffers: dict[str, Tensor]) -> list[Outcome]:
@@ -231,7 +198,7 @@ def _outcomes(task: Task, batched: Batched, optimizer: AdamW, buffers: dict[str,
 def _scores(
     batched: Batched, flat: Tensor, buffers: dict[str, Tensor], split: Split, *, per_sample: bool
 ) -> list[Score]:
-    size = max(1, min(EVALUATED, PIXELS // split.targets[0].numel()))
+    size = max(1, min(EVALUATED, PIXELS // split.targets[0].numel()) * GROUP // max(GROUP, len(flat)))
     parts = [
         batched.logits(flat, buffers, x.expand(len(flat), *x.shape), training=False).cpu()
         for x in split.inputs.split(size)
@@ -242,6 +209,7 @@ def _scores(
 def evaluate(task: Task, states: Sequence[Weights], split: str) -> list[Outcome]:
     """Score trained networks on a split, "validation" or "heldout", with what is right sample by sample."""
     device = task.train.targets.device
-    flat = torch.stack([state.parameters for state in states]).to(device)
-    scores = _scores(Batched(task), flat, _together(states, device), getattr(task, split), per_sample=True)
+    scores = _scores(
+        batched_of(task), _stacked(states, device), _together(states, device), getattr(task, split), per_sample=True
+    )
     return [Outcome(state, found) for state, found in zip(states, scores, strict=True)]

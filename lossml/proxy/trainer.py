@@ -68,7 +68,8 @@ class _Evaluate:
 Job = _Advance | _Evaluate | Literal["facts"]
 
 
-def _on(task: Task, device: str) -> Task:
+def on_device(task: Task, device: str) -> Task:
+    """Bring a task's data to a device, as one tensor each."""
     parts = {
         name: Split(split.inputs.to(device), split.targets.to(device))
         for name in ("train", "validation", "heldout")
@@ -87,7 +88,7 @@ def _handler(setup: _Setup) -> Handler:
     """Load the task and return what answers jobs; runs in each worker."""
     if setup.own_process and setup.device == "cpu":
         torch.set_num_threads(1)
-    task = _on(load_task(setup.spec), setup.device)
+    task = on_device(load_task(setup.spec, setup.device), setup.device)
 
     def handle(job: Job) -> object:
         if isinstance(job, _Advance):

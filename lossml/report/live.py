@@ -50,7 +50,7 @@ class Progress:
             self.stage_began = self.stage_began if self.controlling else monotonic()
             self.controlling = event
         else:
-            if self.confirming is None or (self.confirming.stage, self.confirming.task) != (event.stage, event.task):
+            if self.confirming is None or _part(self.confirming) != _part(event):
                 self.stage_began = monotonic()
             self.confirming = event
 
@@ -189,3 +189,8 @@ class LiveView:
             leaderboard(progress.trials, started.recipe, 8) if started else Text(),
             Text("Ctrl-C stops; the run can be resumed.", style="dim"),
         )
+
+
+def _part(event: Confirming) -> tuple[str, str, int]:
+    """Tell parts of a confirmation apart: rates beyond the grid are tuned in a part of their own, with its own total."""
+    return event.stage, event.task, event.total

@@ -13,7 +13,13 @@ from lossml.errors import RecipeError
 from lossml.search.recipe import LONG_TAIL_BASELINE, RULES, Recipe
 from lossml.search.rules import checked
 
-PLAIN: Mapping[str, Any] = {"label_noise": 0.0, "label_noise_kind": "symmetric", "long_tail": 1.0, "train_size": 0}
+PLAIN: Mapping[str, Any] = {
+    "label_noise": 0.0,
+    "label_noise_kind": "symmetric",
+    "long_tail": 1.0,
+    "train_size": 0,
+    "network": "auto",
+}
 """What can be set of another task, with the defaults."""
 
 

@@ -19,6 +19,7 @@ from lossml.search.rules import FLAG, TEXT, Rule, checked, items, number, one_of
 PRUNERS = ("asha", "hyperband", "median", "none")
 PROPOSERS = ("surrogate", "evolve", "random")
 CONTROLS = ("none", "random")
+NETWORKS = ("auto", "small", "large")
 NOISE_KINDS = ("symmetric", "asymmetric")
 BASELINES = ("ce", "label-smoothing", "focal", "poly1", "gce")
 LONG_TAIL_BASELINE = "logit-adjustment"
@@ -45,6 +46,7 @@ class Recipe:
         label_noise: share of wrong training labels.
         label_noise_kind: "symmetric" for any wrong class, "asymmetric" for the one after the right one.
         train_size: labelled training samples; 0 for all there are.
+        network: of classes of images, "small" or "large"; "auto" for large where a GPU trains, else small.
         long_tail: imbalance ratio of the training split.
         schedules: whether losses may read t, the training progress, and so change while a network trains.
         objective: what is optimised: accuracy, balanced_accuracy, miou, nll, ece, or a sum of them; see
@@ -77,6 +79,7 @@ class Recipe:
     label_noise: float = 0.0
     label_noise_kind: str = "symmetric"
     train_size: int = 0
+    network: str = "auto"
     long_tail: float = 1.0
     schedules: bool = False
     objective: str = "accuracy"
@@ -117,6 +120,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "label_noise": number(0.0, 0.95),
         "label_noise_kind": one_of(NOISE_KINDS),
         "train_size": whole(0, 1_000_000_000),
+        "network": one_of(NETWORKS),
         "long_tail": number(1.0, 10_000.0),
         "schedules": FLAG,
         "objective": (is_objective, RULE),

@@ -44,6 +44,7 @@ def spec_of(recipe: Recipe) -> TaskSpec:
         recipe.long_tail,
         noise_kind=recipe.label_noise_kind,
         train_size=recipe.train_size,
+        network=recipe.network,
     )
 
 

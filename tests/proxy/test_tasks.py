@@ -9,8 +9,8 @@ from PIL import Image
 
 from lossml.errors import DataError, UsageError
 from lossml.proxy import IGNORED, Split, Task, TaskSpec, datasets_status, load_task, task_names
+from lossml.proxy.augment import flip_and_shift
 from lossml.proxy.corrupt import FLIPS, corrupted, flip_labels, flip_to_next
-from lossml.proxy.networks import flip_and_shift
 from lossml.proxy.tasks import check_name
 from lossml.search.recipe import NOISE_KINDS
 
@@ -303,6 +303,18 @@ def test_augmentation_keeps_shape_and_is_seeded():
     assert torch.equal(one[0], other[0])
     assert torch.equal(one[1], classes)
     assert not torch.equal(one[0], flip_and_shift(images, classes, torch.Generator().manual_seed(5))[0])
+
+
+def test_batches_of_many_networks_are_changed_as_each_alone():
+    """What is drawn for each network and done for all is what each one's own call gives, images and masks."""
+    images = torch.randint(0, 255, (3, 4, 2, 8, 9), dtype=torch.uint8)
+    masks = torch.randint(0, 5, (3, 4, 8, 9))
+    drawn = torch.stack([flip_and_shift.draw(4, torch.Generator().manual_seed(k)) for k in range(3)])
+    moved, said = flip_and_shift.apply(images, masks, drawn)
+    for k in range(3):
+        one, mask = flip_and_shift(images[k], masks[k], torch.Generator().manual_seed(k))
+        assert torch.equal(moved[k], one)
+        assert torch.equal(said[k], mask)
 
 
 def test_a_mask_moves_with_its_image():

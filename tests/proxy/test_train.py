@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from lossml.backend import ProgramLoss, stack
 from lossml.backend.adamw import rate
 from lossml.proxy import Run, Split, Task, TaskSpec, load_task
-from lossml.proxy.networks import MLP, StridedConv
+from lossml.proxy.augment import flip_and_shift
+from lossml.proxy.networks import MLP, MatrixConv, PooledConv, StridedConv
 from lossml.proxy.train import AdamW, Weights, advance, evaluate, initial
 
 TEXTS = ("-sum_C(y*logp)", "sum_C(y*(1 - p))", "sum_C((p - y)^2)", "-y*(1 - p)^2*logp")
@@ -92,7 +93,8 @@ def test_weight_decay_and_rates_are_each_networks_own():
     generator = torch.Generator().manual_seed(0)
     start, gradients = torch.randn(2, 5, generator=generator), torch.randn(4, 2, 5, generator=generator)
     zero = torch.zeros(5)
-    ours = AdamW([Weights(row.clone(), zero, zero, {}, 0) for row in start], torch.tensor([0.1, 0.01]), 0.3)
+    states = [Weights(row, zero, zero, {}, 0) for row in start]
+    ours = AdamW(start.clone().requires_grad_(), states, torch.tensor([0.1, 0.01]), 0.3)
     theirs = [torch.nn.Parameter(row.clone()) for row in start]
     options = {"betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.3}
     optimizers = [torch.optim.AdamW([p], lr=lr, **options) for p, lr in zip(theirs, (0.1, 0.01), strict=True)]
@@ -203,3 +205,51 @@ def test_the_rate_warms_up_and_falls_to_zero():
     assert rate(0.05) == pytest.approx(1.0)
     assert rate(1.0) == pytest.approx(0.0, abs=1e-9)
     assert rate(0.3) > rate(0.6) > rate(0.9)
+
+
+def convolutional(network, **changes):
+    generator = torch.Generator().manual_seed(0)
+    split = Split(
+        torch.randint(0, 255, (64, 3, 32, 32), generator=generator, dtype=torch.uint8),
+        torch.randint(0, 4, (64,), generator=generator),
+    )
+    options = {"steps": 16, "batch_size": 16, "augment": flip_and_shift, "learning_rate": 1e-3} | changes
+    return Task("images", 4, split, split, split, network, **options)
+
+
+def test_convolutions_as_products_are_convolutions():
+    """A network of matrix products has the weights, logits and running statistics of its convolutions."""
+    products, plain = MatrixConv(3, 32, 4, (8, 8, 16)), StridedConv(3, 32, 4, (8, 8, 16))
+    plain.load_state_dict(products.state_dict())
+    images = torch.randint(0, 255, (6, 3, 32, 32), dtype=torch.uint8)
+    for training in (True, False):
+        products.train(training), plain.train(training)
+        torch.testing.assert_close(products(images), plain(images), rtol=1e-4, atol=1e-5)
+    for one, other in zip(products.buffers(), plain.buffers(), strict=True):
+        if one.is_floating_point():
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_convolutional_networks_train_together_as_alone():
+    """Three networks with three losses, seeds and rates, augmented, end where each ends alone, either way."""
+    given = [Run(ProgramLoss(text), 1.0 + k, k) for k, text in enumerate(TEXTS[:3])]
+    products = convolutional(lambda: MatrixConv(3, 32, 4, (8, 8, 16)), group=3)
+    plain = convolutional(lambda: StridedConv(3, 32, 4, (8, 8, 16)))
+    together = advance(products, stack, given, [None] * 3, 0, 4)
+    for k, run in enumerate(given):
+        for task in (products, plain):
+            (alone,) = advance(task, stack, [run], [None], 0, 4)
+            same(together[k], alone, tolerance=3e-4)
+            for name, buffer in alone.state.buffers.items():
+                if buffer.is_floating_point():
+                    torch.testing.assert_close(together[k].state.buffers[name], buffer, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32)])
+def test_the_large_network_takes_small_images(channels, size):
+    """Images of both kinds of data set give one logit a class, and every weight a gradient."""
+    network = PooledConv(channels, 10, (8, 8, 8))
+    logits = network(torch.randint(0, 255, (4, channels, size, size), dtype=torch.uint8))
+    assert logits.shape == (4, 10)
+    logits.square().sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters())

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from lossml.proxy import DataStatus, Facts
 from lossml.report import tables
-from lossml.report.live import LiveView, PlainView
+from lossml.report.live import LiveView, PlainView, Progress
 from lossml.report.words import duration
 from lossml.search.compare import Comparison, Row
 from lossml.search.confirm import Verdict
@@ -182,3 +182,16 @@ def test_the_live_view_draws_every_state():
     assert "confirming 40 of 40 trainings" in screen
     assert "3 without training" in screen
     assert "Ctrl-C" in screen
+
+
+def test_rates_beyond_the_grid_are_timed_apart(monkeypatch):
+    """A second part of tuning has a time left of its own, not one that counts the first part's time."""
+    clock = [0.0]
+    monkeypatch.setattr("lossml.report.live.monotonic", lambda: clock[0])
+    progress = Progress()
+    progress.take(Confirming(0, 70, "tune"))
+    clock[0] = 700.0
+    progress.take(Confirming(0, 4, "tune"))
+    clock[0] = 720.0
+    progress.take(Confirming(2, 4, "tune"))
+    assert progress.left() == "about 20 s left"

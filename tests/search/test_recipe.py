@@ -166,6 +166,7 @@ def test_a_resumed_run_refuses_what_would_change_its_results(key):
         "label_noise": 0.3,
         "label_noise_kind": "asymmetric",
         "train_size": 100,
+        "network": "small",
         "long_tail": 5.0,
         "schedules": True,
         "alpha": 0.01,

@@ -22,7 +22,8 @@ from functools import partial
 import torch
 
 from lossml.proxy import IGNORED, Split, Task
-from lossml.proxy.networks import EncoderDecoder, flip_and_shift
+from lossml.proxy.augment import flip_and_shift
+from lossml.proxy.networks import EncoderDecoder
 
 
 def patches(count, seed):

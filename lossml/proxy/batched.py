@@ -1,0 +1,49 @@
+"""K networks of one architecture as one function of their parameters."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from lossml.proxy.task import Task
+
+
+class Batched:
+    """K networks of one architecture as one function; a leaf that holds no weights.
+
+    Args:
+        task: whose network it is.
+    """
+
+    def __init__(self, task: Task) -> None:
+        """Take the architecture and its layout."""
+        self.task = task
+        with torch.random.fork_rng(devices=[]):
+            self.network = task.network()
+        self.shapes = {name: parameter.shape for name, parameter in self.network.named_parameters()}
+
+    def unpack(self, flat: Tensor) -> dict[str, Tensor]:
+        """Show parameters (K, P) as tensors (K, *shape) by name."""
+        parts = flat.split([shape.numel() for shape in self.shapes.values()], dim=1)
+        return {
+            name: part.view(len(flat), *shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+    def logits(self, flat: Tensor, buffers: dict[str, Tensor], inputs: Tensor, *, training: bool) -> Tensor:
+        """Compute logits (K, B, C, *) of parameters (K, P) on inputs (K, B, ...)."""
+        self.network.train(training)
+        parameters = self.unpack(flat)
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.task.bfloat16, cache_enabled=False):
+            if len(flat) == 1:  # also right for networks that change their buffers
+                first = {name: tensor[0] for name, tensor in (*parameters.items(), *buffers.items())}
+                result = functional_call(self.network, first, (inputs[0],)).unsqueeze(0)
+            else:
+                result = vmap(lambda p, b, x: functional_call(self.network, (p, b), (x,)))(parameters, buffers, inputs)
+        return result.float()
+
+
+@lru_cache(maxsize=2)
+def batched_of(task: Task) -> Batched:
+    """Return the networks of a task, built once."""
+    return Batched(task)

@@ -1,0 +1,110 @@
+"""On a GPU: a graph's step is the step itself, and networks go where a CPU takes them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lossml.backend import ProgramLoss, stack
+from lossml.proxy import Run, Split, Task, passes
+from lossml.proxy.augment import flip_and_shift
+from lossml.proxy.networks import MLP, EncoderDecoder, MatrixConv, PooledConv, StridedConv
+from lossml.proxy.train import advance, evaluate
+from lossml.proxy.trainer import on_device
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+TEXTS = ("-sum_C(y*logp)", "sum_C((p - y)^2)", "-y*(1 - p)^2*logp")
+NETWORKS = {
+    "large": lambda: PooledConv(3, 4, (8, 16, 16)),
+    "small": lambda: StridedConv(3, 32, 4, (8, 8, 16)),
+    "products": lambda: MatrixConv(3, 32, 4, (8, 8, 16)),
+}
+
+
+def images(network, **changes):
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randint(0, 255, (64, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    split = Split(inputs, torch.randint(0, 4, (64,), generator=generator))
+    options = {"steps": 16, "batch_size": 16, "augment": flip_and_shift, "learning_rate": 1e-3} | changes
+    return Task("images", 4, split, split, split, network, **options)
+
+
+def runs(count=1):
+    return [Run(ProgramLoss(TEXTS[k]), 1.0 + k, k) for k in range(count)]
+
+
+def ends(task, given, device, stop=8):
+    found = advance(on_device(task, device), stack, given, [None] * len(given), 0, stop)
+    return torch.stack([outcome.state.parameters for outcome in found])
+
+
+@pytest.fixture
+def by_operations(monkeypatch):
+    """Switch off graphs."""
+    return lambda: monkeypatch.setattr(passes, "_captured", lambda *_: None)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_graph_trains_as_operations_do(name, by_operations):
+    """Replayed passes end where the operations one by one end, from rung to rung and for one network after another."""
+    task = on_device(images(NETWORKS[name]), "cuda")
+    assert passes._captured(task, 1) is not None
+    first = [advance(task, stack, [run], [None], 0, 4) for run in runs(3)]
+    replayed = [advance(task, stack, [run], [one[0].state], 4, 8)[0] for run, one in zip(runs(3), first, strict=True)]
+    by_operations()
+    for run, one in zip(runs(3), replayed, strict=True):
+        (plain,) = advance(task, stack, [run], [None], 0, 8)
+        torch.testing.assert_close(one.state.parameters, plain.state.parameters, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_gpu_trains_as_a_cpu_does(name):
+    """In single precision a network ends where the CPU takes it, up to rounding that training makes larger."""
+    task = images(NETWORKS[name])
+    torch.testing.assert_close(ends(task, runs(), "cuda"), ends(task, runs(), "cpu"), rtol=1e-2, atol=3e-3)
+
+
+def test_networks_together_end_where_each_ends_alone():
+    """Three networks of products in one graph, with losses, rates and seeds of their own, are each its own training."""
+    task = on_device(images(NETWORKS["products"], group=3), "cuda")
+    together = advance(task, stack, runs(3), [None] * 3, 0, 8)
+    for k, run in enumerate(runs(3)):
+        (alone,) = advance(task, stack, [run], [None], 0, 8)
+        torch.testing.assert_close(together[k].state.parameters, alone.state.parameters, rtol=1e-2, atol=2e-3)
+
+
+def test_half_precision_trains_and_answers():
+    """In bfloat16 every network learns its few images better than chance."""
+    for network in NETWORKS.values():
+        task = on_device(images(network, bfloat16=True, steps=160, augment=None), "cuda")
+        (found,) = advance(task, stack, runs(), [None], 0, 16)
+        assert evaluate(task, [found.state], "heldout")[0].score.accuracy > 0.5
+
+
+def test_flat_inputs_and_masks_train_from_graphs_too():
+    """Networks of other kinds are captured as well: an MLP of many, and one that answers pixel by pixel."""
+    generator = torch.Generator().manual_seed(1)
+    flat = Split(torch.randn(64, 8, generator=generator), torch.randint(0, 3, (64,), generator=generator))
+    plain = on_device(Task("flat", 3, flat, flat, flat, lambda: MLP(8, 16, 3), steps=16, batch_size=16), "cuda")
+    assert passes._captured(plain, 3) is not None
+    assert all(outcome.score for outcome in advance(plain, stack, runs(3), [None] * 3, 0, 16))
+    pictures = torch.randint(0, 255, (16, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    masks = Split(pictures, torch.randint(0, 3, (16, 32, 32), generator=generator))
+    task = Task("masks", 3, masks, masks, masks, lambda: EncoderDecoder(3, 3, (8, 8, 8)), steps=16, batch_size=4)
+    task = on_device(replace(task, augment=flip_and_shift), "cuda")
+    assert passes._captured(task, 1) is not None
+    assert advance(task, stack, runs(1), [None], 0, 16)[0].score is not None
+
+
+def test_a_network_that_waits_for_the_gpu_trains_without_a_graph():
+    """A network that reads a number in its forward pass cannot be recorded, and trains all the same."""
+
+    class Waiting(MLP):
+        def forward(self, x):
+            return super().forward(x) * (1.0 if float(x.sum()) > 0 else 0.5)
+
+    generator = torch.Generator().manual_seed(1)
+    flat = Split(torch.randn(64, 8, generator=generator), torch.randint(0, 3, (64,), generator=generator))
+    task = on_device(Task("flat", 3, flat, flat, flat, lambda: Waiting(8, 16, 3), steps=16, batch_size=16), "cuda")
+    assert passes._captured(task, 1) is None
+    assert advance(task, stack, runs(1), [None], 0, 16)[0].score is not None
