@@ -86,11 +86,21 @@ def hard_form(program: Node) -> Node | None:
 
 
 def exponentials(program: Node) -> Node:
-    """Take p from log p where both are read, which saves a softmax and its gradient."""
+    """Take p from log p where both are read, which saves a softmax and its gradient.
+
+    Where the exponential's interval, which cannot know that it is p, breaks a rule, the program stays as it is.
+    """
     used = operations(program)
     if not used & {"logp", "logp" + AT} or not used & {"p", "p" + AT}:
         return program
-    return rebuild(program, lambda node, args: _EXPONENTIALS.get(node.op, node) if not args else with_args(node, args))
+    try:
+        return rebuild(program, _exponential)
+    except ProgramError:
+        return program
+
+
+def _exponential(node: Node, args: tuple[Node, ...]) -> Node:
+    return with_args(node, args) if args else _EXPONENTIALS.get(node.op, node)
 
 
 _EXPONENTIALS: Mapping[str, Node] = MappingProxyType(

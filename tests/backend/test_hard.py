@@ -119,3 +119,11 @@ def test_a_form_reads_no_target():
     found = [form for form in forms if form is not None]
     assert len(found) > 150
     assert all("y" not in operations(form) for form in found)
+
+
+def test_a_sum_of_shares_stays_one_where_exponentials_would_forget_it():
+    """A logarithm that is positive only as the classes' p add up to one is built, and has the value of its text."""
+    text = "sum_C(p*(exp(sum_C(p - logp)) - log(sum_C(p*rsqrt1p(y)))))"
+    logits = torch.tensor([[0.3, -0.2, 0.1], [1.0, 0.0, -1.0]])
+    target = torch.tensor([0, 2])
+    torch.testing.assert_close(ProgramLoss(text)(logits, target), plain(text)(logits, target))
