@@ -34,10 +34,15 @@ class Drawn(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FlipAndShift:
-    """Mirrors half of the images (B, C, H, W) and shifts the batch by up to two pixels, filling with black.
+    """Mirrors half of the images (B, C, H, W) and shifts them by up to two pixels, filling with black.
 
     Masks (B, H, W) move with their images, filled with what is ignored; classes (B,) stay as they are.
+
+    Attributes:
+        apart: whether each image is shifted by itself, which costs a copy, and not the batch as a whole.
     """
+
+    apart: bool = False
 
     def __call__(self, images: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Change one batch."""
@@ -46,34 +51,36 @@ class FlipAndShift:
         return moved[0], said[0]
 
     def draw(self, samples: int, generator: torch.Generator) -> Tensor:
-        """Draw which images are mirrored, and where the batch goes: (B + 2,), on the CPU."""
+        """Draw whether each image is mirrored, and how far down and right it goes: (B, 3), on the CPU."""
         mirror = torch.rand(samples, generator=generator) < 0.5
-        return torch.cat([mirror.long(), torch.randint(0, 2 * MARGIN + 1, (2,), generator=generator)])
+        places = torch.randint(0, 2 * MARGIN + 1, (samples if self.apart else 1, 2), generator=generator)
+        return torch.cat([mirror.long().unsqueeze(1), places.expand(samples, 2)], dim=1)
 
     def apply(self, images: Tensor, targets: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
-        """Change batches (K, B, C, H, W) with masks (K, B, H, W) or classes (K, B) as drawn (K, B + 2)."""
-        moved = _moved(images, drawn, 0)
-        return moved, targets if targets.dim() == 2 else _moved(targets, drawn, IGNORED)
+        """Change batches (K, B, C, H, W) with masks (K, B, H, W) or classes (K, B) as drawn (K, B, 3)."""
+        moved = self._moved(images, drawn, 0)
+        return moved, targets if targets.dim() == 2 else self._moved(targets, drawn, IGNORED)
+
+    def _moved(self, pictures: Tensor, drawn: Tensor, fill: int) -> Tensor:
+        """Mirror the chosen pictures (K, B, ..., H, W) and cut each out of a margin at its place."""
+        here = drawn.to(pictures.device, non_blocking=True)
+        mirror = here[..., 0].bool().view(*here.shape[:2], *[1] * (pictures.dim() - 2))
+        mirrored = torch.where(mirror, pictures.flip(-1), pictures)
+        padded = nn.functional.pad(mirrored, (MARGIN,) * 4, value=fill)
+        height, width = pictures.shape[-2:]
+        if len(padded) > 1 or self.apart:
+            return _cut(padded, here[..., 1:], (height, width))
+        down, right = drawn[0, 0, 1:].tolist()  # one place for all: a view
+        return padded[..., down : down + height, right : right + width]
 
 
 flip_and_shift = FlipAndShift()
 
 
-def _moved(pictures: Tensor, drawn: Tensor, fill: int) -> Tensor:
-    """Mirror the chosen pictures (K, B, ..., H, W) and cut each batch out of a margin at its place."""
-    chosen = drawn[:, :-2].bool().to(pictures.device)
-    pictures = torch.where(chosen.view(*chosen.shape, *[1] * (pictures.dim() - 2)), pictures.flip(-1), pictures)
-    padded = nn.functional.pad(pictures, (MARGIN,) * 4, value=fill)
-    if len(padded) == 1:  # a view, where many need a copy
-        down, right = drawn[0, -2:].tolist()
-        return padded[..., down : down + pictures.shape[-2], right : right + pictures.shape[-1]]
-    return _cut(padded, drawn[:, -2:].to(pictures.device), (pictures.shape[-2], pictures.shape[-1]))
-
-
 def _cut(padded: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cut pictures of a size out of (K, ..., H, W) at places (K, 2)."""
-    flat = padded.flatten(1, -3)
-    count, many = (torch.arange(n, device=padded.device) for n in flat.shape[:2])
-    rows, columns = (places[:, k, None] + torch.arange(n, device=padded.device) for k, n in enumerate(size))
-    found = flat[count.view(-1, 1, 1, 1), many.view(1, -1, 1, 1), rows[:, None, :, None], columns[:, None, None, :]]
+    """Cut pictures of a size out of (K, B, ..., H, W) at places (K, B, 2)."""
+    flat = padded.flatten(0, 1).flatten(1, -3) if padded.dim() > 4 else padded.flatten(0, 1).unsqueeze(1)
+    first, second = (torch.arange(n, device=padded.device) for n in flat.shape[:2])
+    rows, columns = (places[..., k].reshape(-1, 1) + torch.arange(n, device=padded.device) for k, n in enumerate(size))
+    found = flat[first.view(-1, 1, 1, 1), second.view(1, -1, 1, 1), rows[:, None, :, None], columns[:, None, None, :]]
     return found.view(*padded.shape[:-2], *size)

@@ -33,6 +33,10 @@ class Batched:
     def logits(self, flat: Tensor, buffers: dict[str, Tensor], inputs: Tensor, *, training: bool) -> Tensor:
         """Compute logits (K, B, C, *) of parameters (K, P) on inputs (K, B, ...)."""
         self.network.train(training)
+        return self.function(flat, buffers, inputs)
+
+    def function(self, flat: Tensor, buffers: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        """Compute logits in the mode that the network is in, without changing it, so that a compiler can read it."""
         parameters = self.unpack(flat)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.task.bfloat16, cache_enabled=False):
             if len(flat) == 1:  # also right for networks that change their buffers

@@ -15,6 +15,9 @@ WARM_UP = 3  # passes before a capture, in which libraries choose what they run
 Loss = Callable[[Tensor], Tensor]
 """Losses (K,) of logits (K, B, C, *)."""
 
+Logits = Callable[[Tensor, dict[str, Tensor], Tensor], Tensor]
+"""Logits (K, B, C, *) of parameters (K, P), buffers and inputs (K, B, ...), in training."""
+
 
 class Passes(Protocol):
     """Forward and backward passes of K networks.
@@ -52,9 +55,9 @@ class Graphed:
     A small network's step is dozens of operations, each shorter than it takes to ask for it; a graph asks once.
     """
 
-    def __init__(self, batched: Batched, parameters: Tensor, buffers: dict[str, Tensor], inputs: Tensor) -> None:
-        """Capture the passes; what the arguments hold is kept, and changed."""
-        self._batched, self._inputs = batched, inputs
+    def __init__(self, logits: Logits, parameters: Tensor, buffers: dict[str, Tensor], inputs: Tensor) -> None:
+        """Capture the passes of what gives logits; what the other arguments hold is kept, and changed."""
+        self._function, self._inputs = logits, inputs
         self.parameters, self.buffers = parameters.requires_grad_(), buffers
         self._warm_up()
         self._forward, self._backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
@@ -65,7 +68,7 @@ class Graphed:
             (self._gradient,) = torch.autograd.grad(self._logits, self.parameters, self._slope)
 
     def _pass(self) -> Tensor:
-        return self._batched.logits(self.parameters, self.buffers, self._inputs, training=True)
+        return self._function(self.parameters, self.buffers, self._inputs)
 
     def _warm_up(self) -> None:
         stream = torch.cuda.Stream()
@@ -109,8 +112,10 @@ def _captured(task: Task, count: int) -> Graphed | None:
     parameters = torch.zeros(count, sum(shape.numel() for shape in batched.shapes.values()), device=device)
     buffers = {name: torch.stack([buffer] * count).to(device) for name, buffer in batched.network.named_buffers()}
     inputs = task.train.inputs[: task.batch_size].unsqueeze(0).repeat_interleave(count, 0)
-    try:
-        return Graphed(batched, parameters, buffers, inputs)
-    except RuntimeError:
-        torch.cuda.synchronize()
-        return None
+    batched.network.train()
+    for logits in (*((torch.compile(batched.function, fullgraph=True),) if task.compiled else ()), batched.function):
+        try:
+            return Graphed(logits, parameters, buffers, inputs)
+        except RuntimeError:  # what cannot be compiled may be recorded, and what cannot be recorded runs as it is
+            torch.cuda.synchronize()
+    return None

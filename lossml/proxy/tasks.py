@@ -10,9 +10,9 @@ import torch
 
 from lossml.errors import DataError, LossMLError, UsageError
 from lossml.proxy import data, masks
-from lossml.proxy.augment import flip_and_shift
+from lossml.proxy.augment import FlipAndShift, flip_and_shift
 from lossml.proxy.corrupt import corrupted
-from lossml.proxy.networks import MLP, EncoderDecoder, MatrixConv, PooledConv, StridedConv
+from lossml.proxy.networks import MLP, EncoderDecoder, MatrixConv, PooledConv, StridedConv, whitening
 from lossml.proxy.task import Split, Task
 from lossml.resources import imported
 
@@ -127,7 +127,7 @@ def _images(spec: TaskSpec, *, gpu: bool) -> Task:
     return replace(
         task,
         weight_decay=0.05,
-        augment=flip_and_shift if spec.name != "fashion-mnist" else None,
+        augment=FlipAndShift(apart=large) if spec.name != "fashion-mnist" else None,
         bfloat16=has_fast_bfloat16(gpu=gpu),
     )
 
@@ -160,10 +160,11 @@ def _large(name: str, classes: int, splits: Splits) -> Task:
         name,
         classes,
         *splits,
-        network=partial(PooledConv, splits[0].inputs.shape[1], classes),
+        network=partial(PooledConv, classes, whitening(splits[0].inputs)),
         steps=LARGE_STEPS,
         batch_size=min(LARGE_BATCH, len(splits[0])),
-        learning_rate=4e-3,
+        learning_rate=8e-3,
+        compiled=True,
     )
 
 

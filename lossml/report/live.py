@@ -192,5 +192,5 @@ class LiveView:
 
 
 def _part(event: Confirming) -> tuple[str, str, int]:
-    """Tell parts of a confirmation apart: rates beyond the grid are tuned in a part of their own, with its own total."""
+    """Tell parts of a confirmation apart: rates beyond the grid are tuned in a part with a total of its own."""
     return event.stage, event.task, event.total

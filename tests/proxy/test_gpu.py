@@ -13,9 +13,10 @@ from lossml.proxy.train import advance, evaluate
 from lossml.proxy.trainer import on_device
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+FILTERS = torch.randn(24, 3, 2, 2, generator=torch.Generator().manual_seed(2)) / 4
 TEXTS = ("-sum_C(y*logp)", "sum_C((p - y)^2)", "-y*(1 - p)^2*logp")
 NETWORKS = {
-    "large": lambda: PooledConv(3, 4, (8, 16, 16)),
+    "large": lambda: PooledConv(4, FILTERS, (24, 24, 32)),
     "small": lambda: StridedConv(3, 32, 4, (8, 8, 16)),
     "products": lambda: MatrixConv(3, 32, 4, (8, 8, 16)),
 }
@@ -44,6 +45,11 @@ def by_operations(monkeypatch):
     return lambda: monkeypatch.setattr(passes, "_captured", lambda *_: None)
 
 
+def assert_close(ours, theirs, share=0.02):
+    """Two networks' weights are close against the way that training moved them: rounding grows while it trains."""
+    assert float((ours - theirs).norm()) < share * float(theirs.norm())
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_graph_trains_as_operations_do(name, by_operations):
     """Replayed passes end where the operations one by one end, from rung to rung and for one network after another."""
@@ -54,14 +60,14 @@ def test_a_graph_trains_as_operations_do(name, by_operations):
     by_operations()
     for run, one in zip(runs(3), replayed, strict=True):
         (plain,) = advance(task, stack, [run], [None], 0, 8)
-        torch.testing.assert_close(one.state.parameters, plain.state.parameters, rtol=1e-3, atol=1e-4)
+        assert_close(one.state.parameters, plain.state.parameters)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_gpu_trains_as_a_cpu_does(name):
     """In single precision a network ends where the CPU takes it, up to rounding that training makes larger."""
     task = images(NETWORKS[name])
-    torch.testing.assert_close(ends(task, runs(), "cuda"), ends(task, runs(), "cpu"), rtol=1e-2, atol=3e-3)
+    assert_close(ends(task, runs(), "cuda"), ends(task, runs(), "cpu"))
 
 
 def test_networks_together_end_where_each_ends_alone():
@@ -70,7 +76,7 @@ def test_networks_together_end_where_each_ends_alone():
     together = advance(task, stack, runs(3), [None] * 3, 0, 8)
     for k, run in enumerate(runs(3)):
         (alone,) = advance(task, stack, [run], [None], 0, 8)
-        torch.testing.assert_close(together[k].state.parameters, alone.state.parameters, rtol=1e-2, atol=2e-3)
+        assert_close(together[k].state.parameters, alone.state.parameters)
 
 
 def test_half_precision_trains_and_answers():
@@ -108,3 +114,15 @@ def test_a_network_that_waits_for_the_gpu_trains_without_a_graph():
     task = on_device(Task("flat", 3, flat, flat, flat, lambda: Waiting(8, 16, 3), steps=16, batch_size=16), "cuda")
     assert passes._captured(task, 1) is None
     assert advance(task, stack, runs(1), [None], 0, 16)[0].score is not None
+
+
+@pytest.mark.parametrize("name", ["large", "products"])
+def test_a_compiled_network_trains_as_operations_do(name, by_operations):
+    """Compiled once and recorded, networks end where the operations one by one take them."""
+    task = on_device(images(NETWORKS[name], compiled=True, group=3), "cuda")
+    count = 1 if name == "large" else 3
+    compiled = advance(task, stack, runs(count), [None] * count, 0, 8)
+    by_operations()
+    plain = advance(task, stack, runs(count), [None] * count, 0, 8)
+    for one, other in zip(compiled, plain, strict=True):
+        assert_close(one.state.parameters, other.state.parameters)

@@ -11,7 +11,7 @@ from lossml.backend import ProgramLoss, stack
 from lossml.backend.adamw import rate
 from lossml.proxy import Run, Split, Task, TaskSpec, load_task
 from lossml.proxy.augment import flip_and_shift
-from lossml.proxy.networks import MLP, MatrixConv, PooledConv, StridedConv
+from lossml.proxy.networks import MLP, MatrixConv, PooledConv, StridedConv, whitening
 from lossml.proxy.train import AdamW, Weights, advance, evaluate, initial
 
 TEXTS = ("-sum_C(y*logp)", "sum_C(y*(1 - p))", "sum_C((p - y)^2)", "-y*(1 - p)^2*logp")
@@ -248,8 +248,20 @@ def test_convolutional_networks_train_together_as_alone():
 @pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32)])
 def test_the_large_network_takes_small_images(channels, size):
     """Images of both kinds of data set give one logit a class, and every weight a gradient."""
-    network = PooledConv(channels, 10, (8, 8, 8))
-    logits = network(torch.randint(0, 255, (4, channels, size, size), dtype=torch.uint8))
+    images = torch.randint(0, 255, (4, channels, size, size), dtype=torch.uint8)
+    network = PooledConv(10, whitening(images), (8, 8, 8))
+    logits = network(images)
     assert logits.shape == (4, 10)
     logits.square().sum().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters())
+
+
+def test_whitened_patches_are_decorrelated():
+    """What the filters give has unit variance and no correlation between directions, each with its opposite."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(400, 3, 12, 12, generator=generator)
+    images = (noise + noise.roll(1, 3) + noise.roll(1, 1)).mul(20).add(128).clamp(0, 255).to(torch.uint8)
+    found = torch.nn.functional.conv2d(images.float() / 127.5 - 1.0, whitening(images))
+    flat = found.transpose(0, 1).flatten(1)
+    torch.testing.assert_close(flat[:12], -flat[12:])
+    torch.testing.assert_close(flat[:12] @ flat[:12].T / flat.shape[1], torch.eye(12), rtol=0.02, atol=0.02)
