@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,11 +61,7 @@ class GpuMachine:
         with torch.cuda.device_of(logits):
             triton_kernel.run[count,](
                 *(*encoded, logits, target, prior, progress, *sizes, values, slopes, losses, gradients),
-                BP=height,
-                CP=width,
-                num_warps=_warps(height * width),
-                num_stages=1,  # loads must not overtake stores
-                enable_fp_fusion=False,
+                **_options(height, width),
             )
 
 
@@ -105,5 +102,7 @@ def _padded(length: int) -> int:
     return 1 << (length - 1).bit_length() if length else 0
 
 
-def _warps(numbers: int) -> int:
-    return next(warps for most, warps in WARPS if numbers <= most)
+def _options(height: int, width: int) -> dict[str, Any]:
+    """Return what the kernel is compiled for: a tile's size, and one load after another, none before a store."""
+    warps = next(warps for most, warps in WARPS if height * width <= most)
+    return {"BP": height, "CP": width, "num_warps": warps, "num_stages": 1, "enable_fp_fusion": False}

@@ -9,6 +9,8 @@ Registers lie in global memory, where a barrier stands between a store and the l
 The meaning of each step is that of `kernel`; only what Triton says without a library of its own is used.
 """
 
+import math
+
 import triton
 import triton.language as tl
 
@@ -26,6 +28,7 @@ LEAVES = tl.constexpr(len(bytecode.LEAVES))
 SAMPLE, CLASS = tl.constexpr(bytecode.SAMPLE), tl.constexpr(bytecode.CLASS)
 EPSILON = tl.constexpr(primitives.EPSILON)
 SMALLEST = tl.constexpr(2.0**-126)  # the smallest normal float32
+RAISED, LOG_RAISED = tl.constexpr(2.0**24), tl.constexpr(24 * math.log(2))
 FIELDS = tl.constexpr(8)  # of an instruction; see `kernel.run`
 
 
@@ -44,6 +47,13 @@ def _tanh(x):
 
 
 @triton.jit
+def _log(x):
+    """Logarithm, also of numbers too small to be normal, which a GPU's own takes for zero."""
+    small = tl.abs(x) < SMALLEST
+    return tl.log(tl.where(small, x * RAISED, x)) - tl.where(small, LOG_RAISED, 0.0)
+
+
+@triton.jit
 def _log_complement(p):
     """Logarithm of 1 - p to full precision: what rounding took from 1 - p is given back as a factor."""
     rest = 1.0 - p
@@ -54,7 +64,7 @@ def _log_complement(p):
 @triton.jit
 def _power(x, y):
     """Raise x to y; what is negative only to whole numbers, and anything to zero is one."""
-    size = tl.exp(y * tl.log(tl.abs(x)))
+    size = tl.exp(y * _log(tl.abs(x)))
     odd = y - 2.0 * tl.floor(0.5 * y) == 1.0
     signed = tl.where(odd, -size, size)
     signed = tl.where(x < 0, tl.where(tl.floor(y) == y, signed, float("nan")), size)
@@ -91,9 +101,9 @@ def _value(op, x, y):
     elif op == NONZERO:
         v = tl.where(x != 0, x, y)
     elif op == LOG:
-        v = tl.log(x)
+        v = _log(x)
     elif op == SQRT:
-        v = tl.sqrt(x)
+        v = tl.sqrt_rn(x)
     elif op == POW:
         v = _power(x, y)
     elif op == ABS:
@@ -105,7 +115,7 @@ def _value(op, x, y):
     elif op == COS:
         v = tl.cos(x)
     elif op == RSQRT1P:
-        v = 1.0 / tl.sqrt(1.0 + x * x)
+        v = 1.0 / tl.sqrt_rn(1.0 + x * x)
     else:
         v = tl.log(tl.abs(x) + EPSILON)
     return v
@@ -167,7 +177,7 @@ def _second_slope(op, g, x, y, v):
     elif op == MIN:
         d = tl.where(x == y, 0.5 * g, tl.where(y > x, 0.0, g))
     elif op == POW:
-        d = g * (v * tl.log(x))
+        d = g * (v * _log(x))
     return d
 
 
@@ -393,7 +403,10 @@ def _backward(code, values, slopes, count, known, counted, classes, number, SIZE
             _step_back(code + i * FIELDS, values, slopes, i + LEAVES, known, counted, classes, number, SIZE)
 
 
-@triton.jit(do_not_specialize=["samples", "classes", "ignored", "progress"])
+@triton.jit(
+    do_not_specialize=["samples", "classes", "ignored", "progress"],
+    do_not_specialize_on_alignment=["logits", "target", "prior", "losses", "gradients"],
+)
 def run(
     code,
     constants,

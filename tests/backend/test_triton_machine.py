@@ -118,13 +118,13 @@ def test_random_programs_have_the_same_value_and_gradient(machine_run, spread, i
     Left out are those that single precision itself decides, on tensors: few.
     """
     rng, grammar = random.Random(11), classification_grammar(prior=True, progress=True)
-    programs = [generate(rng, grammar) for _ in range(30)]
+    programs = [generate(rng, grammar) for _ in range(24)]
     logits, target = points(len(programs), spread)
     if ignore_index is not None:
         target[:, 1] = ignore_index
     expected = on_tensors(programs, logits.double(), target, ignore_index)
     steady = alike(on_tensors(programs, logits, target, ignore_index), expected, 1e-4)
-    assert steady.double().mean() > 0.8
+    assert steady.double().mean() > 0.7
     ours = alike(machine_run(programs, logits, target, ignore_index), expected, 1e-3)
     assert bool(ours[steady].all()), [show(programs[k]) for k in (steady & ~ours).nonzero().flatten().tolist()]
 
@@ -148,6 +148,16 @@ def test_ties_kinks_and_underflows_are_torchs(machine_run):
     logits = torch.tensor([[0.0, 0.0, 0.0], [0.0, 200.0, 0.0], [50.0, 50.0, -50.0]]).repeat(len(programs), 1, 1)
     target = torch.tensor([[0, 2, 1]]).repeat(len(programs), 1)
     assert_alike(programs, machine_run(programs, logits, target), on_tensors(programs, logits, target))
+
+
+def test_numbers_too_small_to_be_normal_are_numbers(machine_run):
+    """Where p is smaller than the smallest normal number, its logarithm and the slopes of roots are finite."""
+    programs = [parse(text) for text in ("log(p)*y", "sqrt(p)*y", "p^0.7*y")]
+    logits = torch.tensor([[[50.0, 45.0, -45.0]]]).repeat(3, 1, 1)
+    target = torch.full((3, 1), 1)
+    losses, slopes = machine_run(programs, logits, target)
+    assert losses.isfinite().all()
+    assert slopes.isfinite().all()
 
 
 def test_small_arguments_keep_their_digits(machine_run):
