@@ -148,7 +148,7 @@ class PooledConv(nn.Module):
 
 
 def whitening(images: Tensor) -> Tensor:
-    """Return filters (8 channels, channels, 2, 2) after which the patches of images (N, channels, H, W) are decorrelated.
+    """Return filters (8 channels, channels, 2, 2) that decorrelate the patches of images (N, channels, H, W).
 
     Each principal direction of the patches, to unit variance, with both signs.
     """
