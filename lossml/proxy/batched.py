@@ -36,7 +36,7 @@ class Batched:
         return self.function(flat, buffers, inputs)
 
     def function(self, flat: Tensor, buffers: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        """Compute logits in the mode that the network is in, without changing it, so that a compiler can read it."""
+        """Compute logits in the mode that the networks are in, without changing it."""
         parameters = self.unpack(flat)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.task.bfloat16, cache_enabled=False):
             if len(flat) == 1:  # also right for networks that change their buffers

@@ -120,7 +120,7 @@ def _normalised(x: Tensor, norm: Any) -> Tensor:  # noqa: ANN401 - torch types t
 class PooledConv(nn.Module):
     """Three blocks of two convolutions with pooling and batch normalisation, on images (B, channels, H, W) of uint8.
 
-    For a GPU: after the networks that reach 94% on CIFAR-10 in a few seconds (Jordan 2024, arXiv:2404.00498), with their
+    For a GPU: after networks that reach 94% on CIFAR-10 in a few seconds (Jordan 2024, arXiv:2404.00498), with their
     first layer, which decorrelates neighbouring pixels and is not trained, and convolutions that begin as identities.
 
     Args:

@@ -113,9 +113,8 @@ def _captured(task: Task, count: int) -> Graphed | None:
     buffers = {name: torch.stack([buffer] * count).to(device) for name, buffer in batched.network.named_buffers()}
     inputs = task.train.inputs[: task.batch_size].unsqueeze(0).repeat_interleave(count, 0)
     batched.network.train()
-    for logits in (*((torch.compile(batched.function, fullgraph=True),) if task.compiled else ()), batched.function):
-        try:
-            return Graphed(logits, parameters, buffers, inputs)
-        except RuntimeError:  # what cannot be compiled may be recorded, and what cannot be recorded runs as it is
-            torch.cuda.synchronize()
-    return None
+    try:
+        return Graphed(batched.function, parameters, buffers, inputs)
+    except RuntimeError:
+        torch.cuda.synchronize()
+        return None

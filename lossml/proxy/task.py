@@ -52,7 +52,6 @@ class Task:
         group: how many networks train as one batched network; 1 for networks with batch
             normalisation, dropout or convolutions.
         bfloat16: train the network in bfloat16 under autocast.
-        compiled: compile the network where a GPU trains it, once for each worker, which takes about half a minute.
     """
 
     name: str
@@ -68,7 +67,6 @@ class Task:
     augment: Augment | None = None
     group: int = 1
     bfloat16: bool = False
-    compiled: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained on, with the reason."""

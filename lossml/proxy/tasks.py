@@ -164,7 +164,6 @@ def _large(name: str, classes: int, splits: Splits) -> Task:
         steps=LARGE_STEPS,
         batch_size=min(LARGE_BATCH, len(splits[0])),
         learning_rate=8e-3,
-        compiled=True,
     )
 
 

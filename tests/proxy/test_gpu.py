@@ -114,15 +114,3 @@ def test_a_network_that_waits_for_the_gpu_trains_without_a_graph():
     task = on_device(Task("flat", 3, flat, flat, flat, lambda: Waiting(8, 16, 3), steps=16, batch_size=16), "cuda")
     assert passes._captured(task, 1) is None
     assert advance(task, stack, runs(1), [None], 0, 16)[0].score is not None
-
-
-@pytest.mark.parametrize("name", ["large", "products"])
-def test_a_compiled_network_trains_as_operations_do(name, by_operations):
-    """Compiled once and recorded, networks end where the operations one by one take them."""
-    task = on_device(images(NETWORKS[name], compiled=True, group=3), "cuda")
-    count = 1 if name == "large" else 3
-    compiled = advance(task, stack, runs(count), [None] * count, 0, 8)
-    by_operations()
-    plain = advance(task, stack, runs(count), [None] * count, 0, 8)
-    for one, other in zip(compiled, plain, strict=True):
-        assert_close(one.state.parameters, other.state.parameters)
