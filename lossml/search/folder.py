@@ -143,15 +143,15 @@ def held(folder: Path) -> Generator[None]:
 
 
 @contextmanager
-def reading(folder: Path) -> Generator[None]:
-    """Read what lies in a run's folder; a RunError where it is not what a search wrote."""
+def reading(folder: Path, remedy: str = "start another run") -> Generator[None]:
+    """Read what lies in a folder; a RunError with the remedy where it is not what was written there."""
     try:
         yield
     except LossMLError:
         raise
     except (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
         raise RunError(
-            f"{folder} is damaged, or of another version ({type(error).__name__}: {error}); start another run"
+            f"{folder} is damaged, or of another version ({type(error).__name__}: {error}); {remedy}"
         ) from error
 
 

@@ -116,6 +116,18 @@ def test_what_is_not_comparable_is_not_joined(tiny, tiles, tmp_path, keys, losse
 
 
 def test_a_comparison_is_written_in_every_format(tiny, tiles, tmp_path):
+@pytest.mark.parametrize("plan", ["{}", '{"design": []}', '{"design": {"seeds": "x"}, "losses": {}}', '"no plan"', "["])
+def test_a_plan_that_is_none_is_called_damaged(tmp_path, plan):
+    """JSON that is no plan, or none at all, is named with its folder, in whichever folder it lies."""
+    design = {"seeds": 2, "learning_rates": [1.0]}
+    for name, text in (("whole", json.dumps({"design": design, "losses": {"ce": "x"}})), ("bad", plan)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "plan.json").write_text(text)
+    for folders in (["whole", "bad"], ["bad", "whole"]):
+        with pytest.raises(RunError, match=r"bad/plan\.json is damaged"):
+            join.join([tmp_path / name for name in folders])
+
+
     """Each format has every loss; LaTeX escapes what means something there; the power is said in words."""
     found = run(tiny, {}, ["ce", "gce(q=0.5)"], tmp_path / "out", tiles)
     texts = {name: write(found) for name, write in tables.FORMATS.items()}
