@@ -89,6 +89,9 @@ def refused(done, *words):
 )
 def test_bad_input_gets_a_sentence(lossml, arguments, words):
     """What was given, the rule it breaks, and what to do; on standard error, with code 2."""
+        (["benchmark", "imagenet-vitt"], ["no recipe", "did you mean 'imagenet-vit'", "voc2012", "digits"]),
+        (["benchmark", "nosuch"], ["no recipe", "here are the recipes", "voc2012", "the tasks", "digits"]),
+        (["benchmark", "digits", "--losses", "max((y),(p))"], ["the losses are max((y),(p)); give at least two"]),
     refused(lossml(*arguments), *words)
 
 
