@@ -64,7 +64,7 @@ def benchmark_recipe(
 
     Raises:
         UsageError: for fewer than two losses or two of one label, or where data or devices do not suit the recipe;
-            RunError for a folder of another plan.
+            RunError for a folder of another plan, or in which another benchmark is running.
     """
     check_entrants(entrants)
     design = design_of(recipe, given.seed)
@@ -77,7 +77,7 @@ def benchmark_recipe(
             folders.provenance(folder, device=trainer.device, devices=trainer.machine.devices, workers=trainer.workers)
             store = Store(folder / folders.JOURNAL, design.objective)
             comparison = compare(trainer, losses, design, store, listener)
-    write_results(folder, comparison)
+            write_results(folder, comparison)
     return comparison
 
 

@@ -125,10 +125,10 @@ def _processor() -> str:
 
 @contextmanager
 def held(folder: Path) -> Generator[None]:
-    """Hold a run's folder while writing in it; the system lets go of it when the process dies.
+    """Hold a folder while writing in it; the system lets go of it when the process dies.
 
     Raises:
-        RunError: where another search holds it.
+        RunError: where another search or benchmark holds it.
     """
     try:
         file = (folder / LOCK).open("w")
@@ -138,7 +138,9 @@ def held(folder: Path) -> Generator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise RunError(f"another search is running in {folder}; wait for its end, or start one anew") from error
+            raise RunError(
+                f"another search or benchmark is running in {folder}; wait for its end, or choose another folder"
+            ) from error
         yield
 
 
