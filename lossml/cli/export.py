@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("torch", "jax", "onnx", "latex", "sympy", "json")
 HEADER = """A loss function, written by LossML {lossml}.
+NAMED = ("torch", "jax")  # formats that hold a class or a function
 
 Origin: {origin}
 {needs}
@@ -43,6 +44,8 @@ def command(
     if pixel_axes is not None and kind != "onnx":
         raise UsageError(f"--pixel-axes is for --format onnx; a loss in {kind} takes logits of any number of axes")
     program, scale, origin = loss_named(loss, run)
+    if name is not None and kind not in NAMED:
+        raise UsageError(f"--name is for --format {' or '.join(NAMED)}; a loss in {kind} has no name")
     text = _written(kind, program, scale, origin, name, pixel_axes)
     if output is None:
         click.echo(text, nl=False)

@@ -65,6 +65,8 @@ def refused(done, *words):
         (["export", "ce", "--format", "jax", "--name", "finish"], ["finish", "means something else"]),
         (["export", "ce", "--format", "onnx"], ["no text", "-o"]),
         (["export", "ce", "--pixel-axes", "2"], ["--pixel-axes is for --format onnx"]),
+        (["export", "ce", "--format", "onnx", "-o", "x.onnx", "--name", "X"], ["--name is for --format torch or jax"]),
+        (["export", "ce", "--format", "json", "--name", "X"], ["--name", "a loss in json has no name"]),
         (["export", "best"], ["there is no run"]),
         (["export", "focol"], ["focol", "focal"]),
         (["export", "focal(gama=2)"], ["gama", "gamma"]),
