@@ -15,12 +15,12 @@ from lossml import __version__
 from lossml.errors import LossMLError, UsageError
 
 COMMANDS = {
-    "search": "Search for a loss, and confirm what was found.",
+    "search": "Search for a loss, and confirm what was found, on other tasks too.",
     "show": "Show the best losses and the verdict of a run.",
     "report": "Write a run as one HTML file to send to a colleague.",
     "dashboard": "Show a run in optuna-dashboard, with formulas and curves.",
     "inspect": "Say what is known of a loss before it is trained.",
-    "export": "Write a loss as a file that needs torch alone, or as LaTeX, sympy or JSON.",
+    "export": "Write a loss for torch, JAX or ONNX, as a file that needs nothing else, or as LaTeX, sympy or JSON.",
     "distill": "Find the shortest program that is the same loss as a given one, to a tolerance.",
     "benchmark": "Compare losses by full training, with statistics.",
     "losses": "List the published losses that can be used by name.",
