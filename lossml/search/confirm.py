@@ -193,7 +193,11 @@ def points(value: float, design: Design) -> str:
 
 
 def _power(row: Row, design: Design) -> str:
+    if row.difference == row.detectable == 0.0:
+        return "Both have the same score for every seed."
     seen = f"This design sees differences from {points(row.detectable, design).lstrip('+')} on"
+    if row.difference == 0.0:
+        return f"{seen}; the one observed is exactly 0."
     if row.needed:
         return f"{seen}; {row.needed} seeds would be needed for one of the size observed."
     return f"{seen}; for one of the size observed the held-out split is too small, whatever the number of seeds."

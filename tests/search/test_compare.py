@@ -258,6 +258,10 @@ def test_the_sentence_says_better_only_where_the_test_does():
     assert "120 seeds" in same
     hopeless = sentence(result(17, "#17", **{**SAME, "needed": 0}))
     assert "whatever the number of seeds" in hopeless
+    none = sentence(result(17, "#17", **{**SAME, "difference": 0.0, "needed": 0}))
+    assert none.endswith("This design sees differences from 2.00 points on; the one observed is exactly 0.")
+    twin = {**SAME, "difference": 0.0, "low": 0.0, "high": 0.0, "detectable": 0.0, "needed": 0}
+    assert sentence(result(17, "#17", **twin)).endswith("Both have the same score for every seed.")
     gone = {"mean": 0.8, "difference": -0.1, "low": -0.12, "high": -0.08, "verdict": "worse"}
     assert sentence(result(17, "#17", **{**SAME, **gone})).startswith("Worse: trial 17")
 
