@@ -5,13 +5,13 @@ something that they gave.
 """
 
 import os
-import re
 import sys
 from importlib import import_module
 
 import click
 
 from lossml import __version__
+from lossml.cli.formula import marked
 from lossml.errors import LossMLError, UsageError
 
 COMMANDS = {
@@ -56,15 +56,11 @@ def cli() -> None:
     """
 
 
-# A formula that begins with a minus sign; no formula begins with -o, which names a file.
-_FORMULA = re.compile(r"-(?!o)[^-].*[(*^ ]", re.DOTALL)
-
-
 def arguments_of(words: list[str]) -> list[str]:
-    """Put formulas that begin with a minus sign in parentheses, so that they are not taken for options."""
+    """Mark formulas that begin with a minus sign, so that they are not taken for options."""
     if words[:1] not in (["export"], ["inspect"], ["distill"]) or "--" in words:
         return words
-    return [f"({word})" if _FORMULA.match(word) else word for word in words]
+    return [marked(word) for word in words]
 
 
 def _say(message: str) -> None:

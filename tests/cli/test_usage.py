@@ -73,6 +73,8 @@ def refused(done, *words):
         (["export", "focal(gamma=-1)"], ["gamma is -1"]),
         (["export", "-q"], ["No such option"]),
         (["export", "y*(logp"], ["position 7"]),
+        (["export", "-y*(logp"], ["position 8"]),
+        (["inspect", "-y*(frob)"], ["'frob'", "position 4"]),
         (["export", "y/y"], ["denominator"]),
         (["export", "ce", "--name", "not a name"], ["identifier"]),
         (["export", "ce", "--format", "word"], ["word"]),
@@ -87,13 +89,13 @@ def refused(done, *words):
         (["benchmark", "digits", "--losses", "ce,mae", "--learning-rates", "1,x"], ["1,x"]),
         (["benchmark", "digits", "--losses", "ce,mae", "--learning-rates", "-1"], ["not positive"]),
         (["benchmark", "cifar11"], ["did you mean 'cifar10'"]),
+        (["benchmark", "imagenet-vitt"], ["no recipe", "did you mean 'imagenet-vit'", "voc2012", "digits"]),
+        (["benchmark", "nosuch"], ["no recipe", "here are the recipes", "voc2012", "the tasks", "digits"]),
+        (["benchmark", "digits", "--losses", "max((y),(p))"], ["the losses are max((y),(p)); give at least two"]),
     ],
 )
 def test_bad_input_gets_a_sentence(lossml, arguments, words):
     """What was given, the rule it breaks, and what to do; on standard error, with code 2."""
-        (["benchmark", "imagenet-vitt"], ["no recipe", "did you mean 'imagenet-vit'", "voc2012", "digits"]),
-        (["benchmark", "nosuch"], ["no recipe", "here are the recipes", "voc2012", "the tasks", "digits"]),
-        (["benchmark", "digits", "--losses", "max((y),(p))"], ["the losses are max((y),(p)); give at least two"]),
     refused(lossml(*arguments), *words)
 
 
