@@ -158,8 +158,12 @@ def verdict_view(verdict: Verdict) -> RenderableType:
 
 
 def _elsewhere(one: Transfer) -> list[RenderableType]:
-    about = f"On {one.task}. The row of {one.winner.contender.label} is corrected for the number of other tasks:"
-    return [Text(), Text(about), comparison_table(one.comparison)]
+    return [Text(), Text(f"On {one.task}. {corrected_row(one)}"), comparison_table(one.comparison)]
+
+
+def corrected_row(one: Transfer) -> str:
+    """Say which row of another task's table is corrected for the number of those tasks."""
+    return f"The row of {one.winner.contender.label} is corrected for the number of other tasks."
 
 
 def zoo_table(entries: Sequence[Entry]) -> RenderableType:
