@@ -70,7 +70,8 @@ def benchmark_recipe(
     design = design_of(recipe, given.seed)
     texts = {program_text(e.program): e.label for e in entrants}
     prior = any(isinstance(e.program, Node) and "pi" in operations(e.program) for e in entrants)
-    with FullTrainer(recipe, given.data_root, folder, texts, given.where, prior=prior) as trainer:
+    tuning = design.of("tune")
+    with FullTrainer(recipe, given.data_root, folder, texts, given.where, prior=prior, tuning=tuning) as trainer:
         losses = _contenders(recipe, entrants, trainer)
         plans.hold(folder, _plan(recipe, entrants, losses, design, trainer))
         with folders.held(folder):
