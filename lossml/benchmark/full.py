@@ -13,10 +13,11 @@ from lossml.benchmark.trainer import FullTrainer, Where
 from lossml.benchmark.training import precision
 from lossml.program import Node, operations
 from lossml.search import folder as folders
-from lossml.search.compare import Comparison, compare
+from lossml.search.compare import compare
 from lossml.search.events import Listener, silent
 from lossml.search.records import as_json
-from lossml.search.trainings import Contender, Design, Store, contenders
+from lossml.search.results import Comparison, Contender, Design
+from lossml.search.trainings import Store, contenders
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +65,21 @@ def benchmark_recipe(
 
     Raises:
         UsageError: for fewer than two losses or two of one label, or where data or devices do not suit the recipe;
-            RunError for a folder of another plan.
+            RunError for a folder of another plan, or in which another benchmark is running.
     """
     check_entrants(entrants)
     design = design_of(recipe, given.seed)
     texts = {program_text(e.program): e.label for e in entrants}
     prior = any(isinstance(e.program, Node) and "pi" in operations(e.program) for e in entrants)
-    with FullTrainer(recipe, given.data_root, folder, texts, given.where, prior=prior) as trainer:
+    tuning = design.of("tune")
+    with FullTrainer(recipe, given.data_root, folder, texts, given.where, prior=prior, tuning=tuning) as trainer:
         losses = _contenders(recipe, entrants, trainer)
         plans.hold(folder, _plan(recipe, entrants, losses, design, trainer))
         with folders.held(folder):
             folders.provenance(folder, device=trainer.device, devices=trainer.machine.devices, workers=trainer.workers)
             store = Store(folder / folders.JOURNAL, design.objective)
             comparison = compare(trainer, losses, design, store, listener)
-    write_results(folder, comparison)
+            write_results(folder, comparison)
     return comparison
 
 

@@ -8,11 +8,13 @@ from typing import Any
 from lossml.benchmark import plan as plans
 from lossml.errors import RunError
 from lossml.search import folder as folders
-from lossml.search.compare import Comparison, Entry, judged_together
+from lossml.search.compare import Entry, judged_together
 from lossml.search.journal import read_study
-from lossml.search.trainings import STUDY, Contender, Design, Done, done_of
+from lossml.search.results import Comparison, Contender, Design
+from lossml.search.trainings import STUDY, Done, done_of
 
 SAME = ("task", "recipe", "data", "precision")  # parts of a plan that must agree
+REMEDY = "run its command again with another --output"
 NOTED = ("versions", "device")  # parts that may differ, and are named where they do
 
 
@@ -36,18 +38,28 @@ def join(runs: Sequence[Path]) -> Joined:
     """
     if len(runs) < 2:
         raise RunError("give at least two folders of benchmarks to compare")
-    written = [plans.read(run) for run in runs]
+    written = [_plan(run) for run in runs]
     for run, plan in zip(runs[1:], written[1:], strict=True):
         _check(runs[0], written[0], run, plan)
     entries, seen = [], set[str]()
     for run, plan in zip(runs, written, strict=True):
-        entries += _entries(run, plan, len(entries), seen)
-    design = _design(written[0])
+        with folders.reading(run, REMEDY):
+            entries += _entries(run, plan, len(entries), seen)
     notes = [
         note for run, plan in zip(runs[1:], written[1:], strict=True) for note in _notes(runs[0], written[0], run, plan)
     ]
-    samples = int(folders.read_result(runs[0] / "result.json")["samples"])
-    return Joined(judged_together(entries, design, samples), tuple(notes))
+    with folders.reading(runs[0], REMEDY):
+        samples = int(folders.read_result(runs[0] / "result.json")["samples"])
+        return Joined(judged_together(entries, _design(written[0]), samples), tuple(notes))
+
+
+def _plan(run: Path) -> Mapping[str, Any]:
+    """Read a plan of the parts that a comparison of it needs."""
+    found = plans.read(run)
+    with folders.reading(run / plans.PLAN, REMEDY):
+        _design(found).of("seeds")
+        _reference(found)
+    return found
 
 
 def _check(first: Path, there: Mapping[str, Any], run: Path, here: Mapping[str, Any]) -> None:
@@ -67,7 +79,8 @@ def _check(first: Path, there: Mapping[str, Any], run: Path, here: Mapping[str, 
 
 
 def _reference(plan: Mapping[str, Any]) -> tuple[str, Any]:
-    return next(iter(plan["losses"].items()))
+    reference, *_ = plan["losses"].items()
+    return reference
 
 
 def _notes(first: Path, there: Mapping[str, Any], run: Path, here: Mapping[str, Any]) -> list[str]:

@@ -9,10 +9,11 @@ from lossml.benchmark.entrant import Entrant, check_entrants, program_text
 from lossml.benchmark.tables import write_results
 from lossml.proxy import TaskSpec, Trainer
 from lossml.search import folder as folders
-from lossml.search.compare import Comparison, compare
+from lossml.search.compare import compare
 from lossml.search.events import Listener, silent
 from lossml.search.records import as_json
-from lossml.search.trainings import Design, Store, contenders
+from lossml.search.results import Comparison, Design
+from lossml.search.trainings import Store, contenders
 
 
 def benchmark(
@@ -39,15 +40,17 @@ def benchmark(
         listener: hears how far it is.
 
     Raises:
-        UsageError: for fewer than two losses or two of one label; RunError for a folder of another plan.
+        UsageError: for fewer than two losses or two of one label; RunError for a folder of another plan,
+            or in which another benchmark is running.
     """
     check_entrants(entrants)
     with Trainer(spec, backend.stack, device=device, workers=workers) as trainer:
         _write_plan(spec, entrants, design, folder)
-        folders.provenance(folder, device=trainer.device, workers=trainer.workers)
-        losses = contenders([(e.label, e.program, -1) for e in entrants], trainer.facts.prior, trainer.facts.pixels)
-        comparison = compare(trainer, losses, design, Store(folder / folders.JOURNAL, design.objective), listener)
-    write_results(folder, comparison)
+        with folders.held(folder):
+            folders.provenance(folder, device=trainer.device, workers=trainer.workers)
+            losses = contenders([(e.label, e.program, -1) for e in entrants], trainer.facts.prior, trainer.facts.pixels)
+            comparison = compare(trainer, losses, design, Store(folder / folders.JOURNAL, design.objective), listener)
+            write_results(folder, comparison)
     return comparison
 
 

@@ -1,7 +1,9 @@
 """From a data set to batches: three uses of the data, transforms, and an order that any step can be entered at.
 
-What a sample looks like follows from (seed, epoch, sample) alone, never from the process that reads it or from what
-was read before. A training that was killed therefore goes on with the very batches it would have had.
+What a sample looks like never follows from the process that reads it or from what was read before. A picture from a
+file follows from (seed, epoch, sample) alone. Images in memory are augmented a batch at a time, by one draw made of
+(seed, epoch, first sample): a sample there follows from the batch it is in too, and with it from the number of devices
+that share a batch. A training that was killed goes on with the very batches it would have had, on as many devices.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,6 +29,7 @@ from lossml.proxy.task import Split
 
 CHOICE = 0  # seed of which samples are split off; the same for every training
 PRIOR_MASKS = 500  # masks that class shares are counted on
+GREY = 127  # what images are filled up with
 
 Key = tuple[int, int]
 """A sample's number and its draw: the seed of its augmentation, 0 for none."""
@@ -43,6 +46,10 @@ class Supply(Protocol):
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         """Read a batch."""
+        ...
+
+    def targets(self, numbers: Sequence[int]) -> Tensor:
+        """Read classes (B,), or masks (B, H, W) as they are scored, of samples by number; no image is read."""
         ...
 
 
@@ -68,11 +75,11 @@ class Data:
 
     def prior(self) -> tuple[float, ...]:
         """Count each class's share of the training data, of masks on the first of a random order; none is 0."""
-        keys = [(k, 0) for k in order(len(self.train), CHOICE).tolist()]
-        chosen = keys[:PRIOR_MASKS] if self.masks else keys
+        numbers = order(len(self.train), CHOICE).tolist()
+        chosen, together = (numbers[:PRIOR_MASKS], 16) if self.masks else (numbers, len(numbers))
         counts = torch.zeros(self.classes, dtype=torch.float64)
-        for start in range(0, len(chosen), 16):
-            target = self.train.__getitems__(chosen[start : start + 16])[1]
+        for start in range(0, len(chosen), together):
+            target = self.train.targets(chosen[start : start + together])
             counts += torch.bincount(target[target != IGNORED], minlength=self.classes)
         return tuple((counts.clamp_min(1) / counts.clamp_min(1).sum()).tolist())
 
@@ -179,6 +186,10 @@ class InMemory:
             images, _ = flip_and_shift(images, targets, torch.Generator().manual_seed(mixed(*keys[0])))
         return images, targets, numbers
 
+    def targets(self, numbers: Sequence[int]) -> Tensor:
+        """Read classes by number."""
+        return self._split.targets[torch.as_tensor(numbers)]
+
 
 def _sized(images: Tensor, size: tuple[int, int]) -> Tensor:
     if images.shape[-2:] == size:
@@ -202,6 +213,7 @@ class Pictures:
         """Build the transforms."""
         self._samples, self._void, self._classes = samples, void, classes
         self._learning, self._scoring = _transforms(recipe, masks=void is not None)
+        self._boxed = Boxed(recipe.resize)
         self._kept: dict[int, tuple[Any, Any]] | None = {} if recipe.cache else None
 
     def __len__(self) -> int:
@@ -214,6 +226,15 @@ class Pictures:
         images = torch.stack([torch.as_tensor(image) for image, _ in rows])
         targets = torch.stack([torch.as_tensor(target) for _, target in rows]).long()
         return images, targets, torch.tensor([number for number, _ in keys])
+
+    def targets(self, numbers: Sequence[int]) -> Tensor:
+        """Read classes, or masks fitted as for scoring, and no picture."""
+        return torch.stack([torch.as_tensor(self._target_alone(number)) for number in numbers]).long()
+
+    def _target_alone(self, number: int) -> Any:  # noqa: ANN401 - a tv_tensor or a number
+        image, target = self._samples[number]
+        found = self._target(target, image)
+        return found if isinstance(target, int) else self._boxed.mask(found)
 
     def _drawn(self, number: int, draw: int) -> tuple[Tensor, Any]:
         image, target = self._decoded(number)
@@ -285,8 +306,8 @@ def _with_masks(recipe: Training) -> tuple[Any, Any]:
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
-    fill: dict[Any, Any] = {tv_tensors.Image: 127, tv_tensors.Mask: IGNORED}
-    scoring = Boxed(recipe.resize, fill)
+    fill: dict[Any, Any] = {tv_tensors.Image: GREY, tv_tensors.Mask: IGNORED}
+    scoring = Boxed(recipe.resize)
     if recipe.augment == "none":
         return scoring, scoring
     low, high = (round(scale * min(recipe.resize)) for scale in recipe.scales)
@@ -295,30 +316,42 @@ def _with_masks(recipe: Training) -> tuple[Any, Any]:
 
 
 class Boxed:
-    """Fits an image with its mask into a box: reduced where it is larger, then filled up with void.
+    """Fits an image with its mask into a box: reduced where it is larger, then filled up, masks with void.
 
     Args:
         box: height and width.
-        fill: what images and masks are filled up with.
     """
 
-    def __init__(self, box: tuple[int, int], fill: dict[Any, Any]) -> None:
-        """Keep box and filling."""
-        self._box, self._fill = box, fill
+    def __init__(self, box: tuple[int, int]) -> None:
+        """Keep the box."""
+        self._box = box
 
     def __call__(self, image: Any, target: Any) -> tuple[Any, Any]:  # noqa: ANN401 - tv_tensors
         """Fit an image and its mask."""
-        from torchvision import tv_tensors
+        from torchvision.transforms.v2 import InterpolationMode
+
+        size = self._size(image)
+        return self._filled(image, size, GREY, InterpolationMode.BILINEAR), self._mask(target, size)
+
+    def mask(self, target: Any) -> Any:  # noqa: ANN401 - a tv_tensor
+        """Fit a mask without its image."""
+        return self._mask(target, self._size(target))
+
+    def _size(self, found: Any) -> list[int]:  # noqa: ANN401 - a tv_tensor
+        share = min(1.0, *(room / side for room, side in zip(self._box, found.shape[-2:], strict=True)))
+        return [max(1, round(share * side)) for side in found.shape[-2:]]
+
+    def _mask(self, target: Any, size: list[int]) -> Any:  # noqa: ANN401 - a tv_tensor
+        from torchvision.transforms.v2 import InterpolationMode
+
+        return self._filled(target, size, IGNORED, InterpolationMode.NEAREST)
+
+    def _filled(self, found: Any, size: list[int], fill: int, mode: Any) -> Any:  # noqa: ANN401 - a tv_tensor, an enum
         from torchvision.transforms.v2 import functional
 
-        share = min(1.0, *(room / side for room, side in zip(self._box, image.shape[-2:], strict=True)))
-        size = [max(1, round(share * side)) for side in image.shape[-2:]]
-        if share < 1.0:
-            image = functional.resize(image, size, antialias=True)
-            target = functional.resize(target, size, interpolation=functional.InterpolationMode.NEAREST)
-        padding = [0, 0, self._box[1] - size[1], self._box[0] - size[0]]
-        image = functional.pad(image, padding, fill=self._fill[tv_tensors.Image])
-        return image, functional.pad(target, padding, fill=self._fill[tv_tensors.Mask])
+        if list(found.shape[-2:]) != size:
+            found = functional.resize(found, size, interpolation=mode, antialias=True)
+        return functional.pad(found, [0, 0, self._box[1] - size[1], self._box[0] - size[0]], fill=fill)
 
 
 @dataclass(frozen=True, slots=True)

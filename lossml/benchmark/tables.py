@@ -8,9 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from lossml.search import folder as folders
-from lossml.search.compare import Comparison, Row
 from lossml.search.objective import gap, written
 from lossml.search.records import as_json
+from lossml.search.results import Comparison, Row
 
 RESULT = "result.json"
 _COLUMNS = ("loss", "lr", "mean", "spread", "difference", "low", "high", "p", "verdict", "nll", "ece", "program")
@@ -92,12 +92,17 @@ def _sentence(row: Row, comparison: Comparison) -> str:
     if row.verdict != "no difference":
         return f"{row.contender.label} is {row.verdict} than {reference}: {interval}, p = {row.p:.2g}."
     seen = gap(row.detectable, objective).lstrip("+")
-    size = gap(abs(row.difference or 0.0), objective).lstrip("+")
-    needed = f"you need {row.needed} seeds" if row.needed else "the held-out split is too small"
     return (
         f"{row.contender.label}: no difference to {reference} found, {interval}; this design sees {seen} four times "
-        f"out of five; to see {size} {needed}."
+        f"out of five; {_needed(row, objective)}."
     )
+
+
+def _needed(row: Row, objective: str) -> str:
+    if not row.difference:
+        return "the one observed is exactly 0"
+    size = gap(abs(row.difference), objective).lstrip("+")
+    return f"to see {size} {f'you need {row.needed} seeds' if row.needed else 'the held-out split is too small'}"
 
 
 FORMATS: Mapping[str, Callable[[Comparison], str]] = MappingProxyType(

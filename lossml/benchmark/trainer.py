@@ -5,7 +5,7 @@ import os
 import pickle
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -60,11 +60,14 @@ class _Setup:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ask:
-    """A job, and what of it: a training of some sixteenths of the recipe's length, or its held-out score."""
+    """A job, and what of it: a training of some sixteenths of the recipe's length, or its held-out score.
+
+    What a training that tunes leaves is its validation score; its network is not needed again.
+    """
 
     job: Job
     sixteenths: int
-    what: Literal["train", "heldout"]
+    what: Literal["tune", "train", "heldout"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +87,7 @@ class FullTrainer:
         labels: names of the losses by program, for those folders.
         where: devices and processes.
         prior: whether a loss reads the class shares, which must then be counted.
+        tuning: seeds of the trainings that choose learning rates; no network of theirs is kept.
     """
 
     def __init__(
@@ -95,8 +99,10 @@ class FullTrainer:
         where: Where,
         *,
         prior: bool = False,
+        tuning: Collection[int] = (),
     ) -> None:
         """Open the data, and start the workers."""
+        self._tuning = frozenset(tuning)
         self._recipe, self._folder, self._labels = recipe, folder, labels
         self.machine, self.workers = _machine(recipe, where)
         self.device = self.machine.device
@@ -127,7 +133,7 @@ class FullTrainer:
         """
         if start or any(state is not None for state in states):
             raise LossMLError("a full training is done in one go")
-        asks = [_Ask(self._job(run, stop), stop, "train") for run in runs]
+        asks = [_Ask(self._job(run, stop), stop, "tune" if run.seed in self._tuning else "train") for run in runs]
         found = self._map(asks)
         return [
             Outcome(None, None, one.failure) if one.score is None else Outcome(_opaque(_Handle(ask)), one.score)
@@ -221,13 +227,12 @@ class _Worker:
 
     def __call__(self, ask: _Ask) -> Trained:
         ask.job.folder.mkdir(parents=True, exist_ok=True)
-        path = ask.job.folder / (VALIDATION if ask.what == "train" else HELDOUT)
-        kept = training.read_score(path)
-        if kept is not None:
-            return kept
-        _describe(ask)
-        found = _launched(self._setup, ask, path)
-        if ask.what == "heldout" or found.score is None:
+        path = ask.job.folder / (HELDOUT if ask.what == "heldout" else VALIDATION)
+        found = training.read_score(path)
+        if found is None:
+            _describe(ask)
+            found = _launched(self._setup, ask, path)
+        if ask.what != "train" or found.score is None:  # its result is on the disk, so the weights can go
             (ask.job.folder / CHECKPOINT).unlink(missing_ok=True)
         return found
 
@@ -279,7 +284,7 @@ def _in_each(fabric: Fabric, given: bytes) -> None:
 def _computed(fabric: Fabric, setup: _Setup, ask: _Ask) -> Trained:
     recipe = setup.recipe.lasting(ask.sixteenths)
     data = supply.load(setup.recipe, setup.data_root)
-    if ask.what == "train":
+    if ask.what != "heldout":
         return training.train(fabric, recipe, data, ask.job, setup.machine)
     return Trained(training.read_heldout(fabric, recipe, data, ask.job, setup.machine))
 

@@ -339,7 +339,10 @@ def write_score(path: Path, trained: Trained) -> None:
     if score is not None:
         beside = path.with_suffix(".part.npz")
         parts: dict[str, Any] = dict(score.parts)
-        np.savez_compressed(beside, **parts)
+        with beside.open("wb") as file:
+            np.savez_compressed(file, **parts)
+            file.flush()
+            os.fsync(file.fileno())  # the checkpoint it came from is deleted after this
         beside.replace(path.with_suffix(".npz"))
     write_atomically(path, json.dumps({"score": numbers, "failure": trained.failure}, indent=2) + "\n")
 

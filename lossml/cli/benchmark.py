@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,9 @@ if TYPE_CHECKING:
     from lossml.benchmark import Entrant
     from lossml.benchmark.recipe import Training
     from lossml.program import Node
-    from lossml.search.compare import Comparison
+    from lossml.search.results import Comparison
     from lossml.zoo import Foreign
 
-_COMMA = re.compile(r",(?![^(]*\))")  # not inside parentheses
 FORMATS = ("table", "json", "csv", "markdown", "latex")
 ONLY_PROXY = ("label_noise", "label_noise_kind", "train_size", "long_tail", "network")
 ONLY_RECIPE = ("short", "settings", "devices", "readers")
@@ -90,6 +90,7 @@ def command(context: click.Context, names: tuple[str, ...], listing: bool, compa
 def _run(name: str, options: dict[str, Any], given: set[str], form: str) -> "tuple[Comparison, Path]":
     from lossml.benchmark.recipe import is_recipe
 
+    _check_name(name)
     full = is_recipe(name) and not options["proxy"]
     wrong = [
         f"--{'set' if o == 'settings' else o.replace('_', '-')}"
@@ -108,6 +109,22 @@ def _run(name: str, options: dict[str, Any], given: set[str], form: str) -> "tup
     except KeyboardInterrupt:
         click.echo("Stopped. What is trained is kept; the same command goes on.", err=True)
         sys.exit(130)
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that is neither a recipe nor a search's task."""
+    from lossml.benchmark.recipe import is_recipe, names
+    from lossml.proxy import task_names
+
+    recipes, tasks = names(), task_names()
+    if is_recipe(name) or name in tasks or ":" in name:
+        return
+    near = get_close_matches(name, dict.fromkeys([*recipes, *tasks]), 1)
+    raise UsageError(
+        f"{name!r} is no recipe of full training, no TOML file and no search's task; "
+        f"{f'did you mean {near[0]!r}? T' if near else 't'}here are the recipes {', '.join(recipes)}, and the tasks "
+        f"{', '.join(tasks)}"
+    )
 
 
 def _full(name: str, options: dict[str, Any], folder: Path, *, quiet: bool) -> "Comparison":
@@ -147,7 +164,7 @@ def _proxy(name: str, options: dict[str, Any], folder: Path, *, quiet: bool) -> 
     from lossml.proxy import TaskSpec
     from lossml.report.live import LiveView, PlainView
     from lossml.search.recipe import make_recipe
-    from lossml.search.trainings import Design
+    from lossml.search.results import Design
 
     changed = {} if options["objective"] is None else {"objective": options["objective"]}
     recipe = make_recipe({"dataset": name, "long_tail": options["long_tail"], **changed})
@@ -220,8 +237,20 @@ def _entrants(options: dict[str, Any], default: Sequence[str]) -> "list[Entrant]
     from lossml.benchmark import Entrant
 
     losses: str | None = options["losses"]
-    names = default if losses is None else [name.strip() for name in _COMMA.split(losses) if name.strip()]
+    names = default if losses is None else _listed(losses)
     return [Entrant(name, _loss(name, options["run"])) for name in names]
+
+
+def _listed(text: str) -> list[str]:
+    """Split at the commas that stand outside all brackets."""
+    parts, depth = [""], 0
+    for sign in text:
+        depth = max(0, depth + (sign in "([{") - (sign in ")]}"))
+        if sign == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _loss(name: str, run: str | None) -> "Node | Foreign":

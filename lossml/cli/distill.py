@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lossml.cli.common import BEST, best_of, console, print_json
+from lossml.cli.formula import Loss
 
 if TYPE_CHECKING:
     from lossml.distill import Distilled, Target
@@ -13,7 +14,7 @@ ENGINES = ("gp", "operon", "pysr")
 
 
 @click.command("distill")
-@click.argument("loss")
+@click.argument("loss", type=Loss())
 @click.option("--tolerance", type=float, default=0.01, show_default=True, help="Disagreement that is good enough.")
 @click.option("--classes", type=click.IntRange(2, 1_000), default=10, show_default=True, help="Number of classes.")
 @click.option("--budget", type=int, default=40_000, show_default=True, help="Most programs evaluated.")

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from lossml.cli.common import loss_named
+from lossml.cli.formula import Loss
 from lossml.errors import UsageError
 
 if TYPE_CHECKING:
     from lossml.program import Node
 
 FORMATS = ("torch", "jax", "onnx", "latex", "sympy", "json")
+NAMED = ("torch", "jax")  # formats that hold a class or a function
 HEADER = """A loss function, written by LossML {lossml}.
 
 Origin: {origin}
@@ -28,7 +30,7 @@ NEEDS = {
 
 
 @click.command("export")
-@click.argument("loss")
+@click.argument("loss", type=Loss())
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="torch", show_default=True, help="What to write.")
 @click.option("-o", "--output", help="File to write; standard output where left out.")
 @click.option("--run", help="The run that `best` is taken from.  [the latest]")
@@ -42,6 +44,8 @@ def command(
         raise UsageError("an ONNX model is no text; name its file with -o")
     if pixel_axes is not None and kind != "onnx":
         raise UsageError(f"--pixel-axes is for --format onnx; a loss in {kind} takes logits of any number of axes")
+    if name is not None and kind not in NAMED:
+        raise UsageError(f"--name is for --format {' or '.join(NAMED)}; a loss in {kind} has no name")
     program, scale, origin = loss_named(loss, run)
     text = _written(kind, program, scale, origin, name, pixel_axes)
     if output is None:

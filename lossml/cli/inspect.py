@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 import click
 
 from lossml.cli.common import BEST, best_of, console, print_json
+from lossml.cli.formula import Loss
 
 if TYPE_CHECKING:
     from lossml.backend.load import Named
 
 
 @click.command("inspect")
-@click.argument("loss")
+@click.argument("loss", type=Loss())
 @click.option("--classes", type=click.IntRange(2, 1_000), default=10, show_default=True, help="Number of classes.")
 @click.option("--run", help="The run that `best` is taken from.  [the latest]")
 @click.option("--json", "as_json", is_flag=True, help="Write the card as JSON to standard output.")

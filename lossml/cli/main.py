@@ -5,22 +5,22 @@ something that they gave.
 """
 
 import os
-import re
 import sys
 from importlib import import_module
 
 import click
 
 from lossml import __version__
+from lossml.cli.formula import marked
 from lossml.errors import LossMLError, UsageError
 
 COMMANDS = {
-    "search": "Search for a loss, and confirm what was found.",
+    "search": "Search for a loss, and confirm what was found, on other tasks too.",
     "show": "Show the best losses and the verdict of a run.",
     "report": "Write a run as one HTML file to send to a colleague.",
     "dashboard": "Show a run in optuna-dashboard, with formulas and curves.",
     "inspect": "Say what is known of a loss before it is trained.",
-    "export": "Write a loss as a file that needs torch alone, or as LaTeX, sympy or JSON.",
+    "export": "Write a loss for torch, JAX or ONNX, as a file that needs nothing else, or as LaTeX, sympy or JSON.",
     "distill": "Find the shortest program that is the same loss as a given one, to a tolerance.",
     "benchmark": "Compare losses by full training, with statistics.",
     "losses": "List the published losses that can be used by name.",
@@ -56,15 +56,11 @@ def cli() -> None:
     """
 
 
-# A formula that begins with a minus sign; no formula begins with -o, which names a file.
-_FORMULA = re.compile(r"-(?!o)[^-].*[(*^ ]", re.DOTALL)
-
-
 def arguments_of(words: list[str]) -> list[str]:
-    """Put formulas that begin with a minus sign in parentheses, so that they are not taken for options."""
+    """Mark formulas that begin with a minus sign, so that they are not taken for options."""
     if words[:1] not in (["export"], ["inspect"], ["distill"]) or "--" in words:
         return words
-    return [f"({word})" if _FORMULA.match(word) else word for word in words]
+    return [marked(word) for word in words]
 
 
 def _say(message: str) -> None:

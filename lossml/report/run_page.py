@@ -10,14 +10,14 @@ from lossml.report import run_rows as rows
 from lossml.report.card_page import advice_list, card_parts
 from lossml.report.markup import Child, page, table, tag
 from lossml.report.run_plots import Dot, Estimate, Path, family_plot, front_plot, intervals, rung_plot
-from lossml.report.tables import leaders
+from lossml.report.tables import corrected_row, leaders
 from lossml.report.words import fidelity, last_score, plotted, reached, unit
-from lossml.search.compare import Comparison
 from lossml.search.cost import cost
 from lossml.search.family import Ancestor, family
 from lossml.search.objective import as_read, gap, read_objective
+from lossml.search.reading import RunRecord, foremost
 from lossml.search.records import State, Trial
-from lossml.search.runs import RunRecord, foremost
+from lossml.search.results import Comparison
 
 FIRST = 10  # rows of a long table that are always shown
 SHARE = "Scores are on the split that the search selected by, so they flatter; the confirmation's are not of it."
@@ -42,7 +42,7 @@ def run_page(record: RunRecord, cards: Sequence[Described]) -> str:
     """Write a run as an HTML document.
 
     Args:
-        record: as `lossml.search.runs.load_run` gives it.
+        record: as `lossml.search.reading.load_run` gives it.
         cards: of its best losses, best first.
     """
     made = [(one, list(one.parts(record, cards))) for one in SECTIONS]
@@ -64,8 +64,19 @@ def _verdict(record: RunRecord, _cards: Sequence[Described]) -> Iterator[Child]:
     if found.winner is not None:
         yield tag("p", "The loss: ", tag("code", found.winner.contender.program))
     yield from _estimates(found.comparison, found.winner.contender.label if found.winner else "")
-    heads, caption = rows.comparison_heads(found.comparison), rows.comparison_caption(found.comparison)
-    yield table(heads, rows.comparison_rows(found.comparison), caption, numbers=range(2, 9), name="Confirmation")
+    yield _compared(found.comparison, "Confirmation")
+
+
+def _elsewhere(record: RunRecord, _cards: Sequence[Described]) -> Iterator[Child]:
+    for one in record.verdict.transfers if record.verdict is not None else ():
+        yield tag("h3", f"On {one.task}")
+        yield tag("p", corrected_row(one), class_="soft")
+        yield _compared(one.comparison, f"Confirmation on {one.task}")
+
+
+def _compared(comparison: Comparison, name: str) -> Element:
+    heads, caption = rows.comparison_heads(comparison), rows.comparison_caption(comparison)
+    return table(heads, rows.comparison_rows(comparison), caption, numbers=range(2, 9), name=name)
 
 
 def _estimates(comparison: Comparison, chosen: str) -> Iterator[Element]:
@@ -295,6 +306,7 @@ def _rerun(record: RunRecord, _cards: Sequence[Described]) -> Iterator[Child]:
 
 SECTIONS = (
     _Section("verdict", "Verdict", _verdict),
+    _Section("elsewhere", "On other tasks", _elsewhere),
     _Section("searched", "What was searched", _searched),
     _Section("best", "Best losses", _best),
     _Section("leaderboard", "Leaderboard", _leaderboard),

@@ -125,10 +125,10 @@ def _processor() -> str:
 
 @contextmanager
 def held(folder: Path) -> Generator[None]:
-    """Hold a run's folder while writing in it; the system lets go of it when the process dies.
+    """Hold a folder while writing in it; the system lets go of it when the process dies.
 
     Raises:
-        RunError: where another search holds it.
+        RunError: where another search or benchmark holds it.
     """
     try:
         file = (folder / LOCK).open("w")
@@ -138,20 +138,22 @@ def held(folder: Path) -> Generator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise RunError(f"another search is running in {folder}; wait for its end, or start one anew") from error
+            raise RunError(
+                f"another search or benchmark is running in {folder}; wait for its end, or choose another folder"
+            ) from error
         yield
 
 
 @contextmanager
-def reading(folder: Path) -> Generator[None]:
-    """Read what lies in a run's folder; a RunError where it is not what a search wrote."""
+def reading(folder: Path, remedy: str = "start another run") -> Generator[None]:
+    """Read what lies in a folder; a RunError with the remedy where it is not what was written there."""
     try:
         yield
     except LossMLError:
         raise
     except (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
         raise RunError(
-            f"{folder} is damaged, or of another version ({type(error).__name__}: {error}); start another run"
+            f"{folder} is damaged, or of another version ({type(error).__name__}: {error}); {remedy}"
         ) from error
 
 

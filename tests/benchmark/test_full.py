@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -115,6 +116,18 @@ def test_what_is_not_comparable_is_not_joined(tiny, tiles, tmp_path, keys, losse
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("plan", ["{}", '{"design": []}', '{"design": {"seeds": "x"}, "losses": {}}', '"no plan"', "["])
+def test_a_plan_that_is_none_is_called_damaged(tmp_path, plan):
+    """JSON that is no plan, or none at all, is named with its folder, in whichever folder it lies."""
+    design = {"seeds": 2, "learning_rates": [1.0]}
+    for name, text in (("whole", json.dumps({"design": design, "losses": {"ce": "x"}})), ("bad", plan)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "plan.json").write_text(text)
+    for folders in (["whole", "bad"], ["bad", "whole"]):
+        with pytest.raises(RunError, match=r"bad/plan\.json is damaged"):
+            join.join([tmp_path / name for name in folders])
+
+
 def test_a_comparison_is_written_in_every_format(tiny, tiles, tmp_path):
     """Each format has every loss; LaTeX escapes what means something there; the power is said in words."""
     found = run(tiny, {}, ["ce", "gce(q=0.5)"], tmp_path / "out", tiles)
@@ -124,6 +137,9 @@ def test_a_comparison_is_written_in_every_format(tiny, tiles, tmp_path):
     assert "$\\pm$" in texts["latex"]
     assert texts["latex"].count(r"\\") == 3
     assert "2 paired seeds" in texts["markdown"]
+    same = replace(found.rows[1], difference=0.0, verdict="no difference", detectable=0.02, needed=0)
+    alike = tables.sentences(replace(found, rows=(found.rows[0], same)))[-1]
+    assert alike.endswith("this design sees 2.00 points four times out of five; the one observed is exactly 0.")
     last = tables.sentences(found)[-1]
     assert "gce(q=0.5)" in last
     assert "no difference" not in last or "four times out of five" in last

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lossml.benchmark import sources
+from lossml.benchmark import sources, supply
 from lossml.benchmark.recipe import read
 from lossml.benchmark.supply import load
 from lossml.errors import DataError, UsageError
@@ -31,15 +31,16 @@ def test_a_half_downloaded_imagenet_is_named(tmp_path):
         sources.read("imagenet", str(tmp_path))
 
 
-def coco(root, masks=True):
+def coco(root, masks=True, count=1):
     place = root / "coco-stuff"
     for split in ("train2017", "val2017"):
         for kind in ("images", "stuffthingmaps"):
             (place / kind / split).mkdir(parents=True)
-        Image.new("RGB", (20, 16)).save(place / "images" / split / "1.jpg")
         pixels = np.array([[0, 90, 181, 255]] * 16).repeat(5, 1).astype(np.uint8)
-        if masks:
-            Image.fromarray(pixels).save(place / "stuffthingmaps" / split / "1.png")
+        for k in range(1, 1 + count):
+            Image.new("RGB", (20, 16)).save(place / "images" / split / f"{k}.jpg")
+            if masks:
+                Image.fromarray(pixels).save(place / "stuffthingmaps" / split / f"{k}.png")
     return place
 
 
@@ -82,6 +83,24 @@ def test_class_shares_are_counted(data_root):
     assert sum(prior) == pytest.approx(1.0)
     assert min(prior) > 0.0
     assert prior[3] == max(prior)  # the road
+
+
+def unread(*_):
+    raise AssertionError("a picture is read")
+
+
+def test_class_shares_are_counted_without_reading_a_picture(tiny, tiles, tmp_path, monkeypatch):
+    """Labels are counted as they stand, masks fitted as they are scored, void left out; no picture is decoded."""
+    coco(tmp_path, count=3)
+    masks = load(read("coco-stuff", {"resize": [8, 20], "batch_size": 2}), str(tmp_path))
+    scored = masks.train.__getitems__([(0, 0), (1, 0)])[1]
+    monkeypatch.setattr(supply, "picture", unread)
+    assert torch.equal(masks.train.targets([0, 1]), scored)
+    counts = torch.bincount(scored[scored >= 0], minlength=182).clamp_min(1).double()
+    assert masks.prior() == pytest.approx((counts / counts.sum()).tolist())
+    classes = load(read(tiny), str(tiles))
+    labels = classes.train.targets(range(len(classes.train)))
+    assert classes.prior() == pytest.approx([float((labels == k).double().mean()) for k in (0, 1)])
 
 
 def test_a_recipe_must_fit_its_data(data_root):

@@ -69,12 +69,27 @@ def test_a_killed_benchmark_ends_as_an_undisturbed_one(tiny, tiles, tmp_path):
 
 def test_no_checkpoint_and_no_held_out_reading_is_left_to_repeat(tiny, tiles, tmp_path):
     """A finished folder is read, not trained or scored again; its weights are let go."""
-    given = Given(0, str(tiles), HERE)
-    first = benchmark_recipe(read(tiny), LOSSES, tmp_path / "out", given)
+    given, recipe = Given(0, str(tiles), HERE), read(tiny, {"learning_rates": [1.0, 2.0], "epochs": 1})
+    first = benchmark_recipe(recipe, LOSSES, tmp_path / "out", given)
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "trainings").rglob("*")}
     assert not list((tmp_path / "out").rglob("checkpoint.pt"))
-    assert benchmark_recipe(read(tiny), LOSSES, tmp_path / "out", given) == first
+    assert benchmark_recipe(recipe, LOSSES, tmp_path / "out", given) == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "trainings").rglob("*")} == stamps
+
+
+def test_only_networks_that_are_still_to_be_scored_are_kept(tiny, tiles, tmp_path):
+    """A training that tunes leaves its score and no network, even where a kill came between the two."""
+    runs = [Run(ProgramLoss("-sum_C(y*logp)"), 1.0, seed) for seed in (7, 8)]
+    recipe = read(tiny, {"epochs": 1})
+    with FullTrainer(recipe, str(tiles), tmp_path / "out", {}, HERE, tuning=(7,)) as trainer:
+        tuned, kept = trainer.advance(runs, [None, None], 0, 16)
+        (checkpoint,) = tmp_path.rglob("checkpoint.pt")
+        (folder,) = (path.parent for path in tmp_path.rglob("validation.json") if path.parent != checkpoint.parent)
+        shutil.copy(checkpoint, folder)
+        again = trainer.advance(runs, [None, None], 0, 16)
+    assert "seed8" in checkpoint.parent.name
+    assert list(tmp_path.rglob("checkpoint.pt")) == [checkpoint]
+    assert [one.score.nll for one in again] == [tuned.score.nll, kept.score.nll]
 
 
 def test_equal_seeds_are_paired_and_scale_is_a_matter_of_the_rate(tiny, tiles, tmp_path):

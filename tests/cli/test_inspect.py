@@ -33,7 +33,7 @@ def test_inspect_prints_the_figures_of_ngl(lossml):
 def test_a_formula_can_begin_with_a_minus_sign(lossml):
     """As an argument or after --, the same card; JSON is one document that holds all of it."""
     done = lossml("inspect", "-3*y*logp", "--json")
-    assert done.stdout == lossml("inspect", "--json", "--", "(-3*y*logp)").stdout
+    assert done.stdout == lossml("inspect", "--json", "--", "-3*y*logp").stdout
     found = json.loads(done.stdout)
     assert found["kin"]["equal"]["call"] == "ce"
     assert found["formula"]["screens"] == ""

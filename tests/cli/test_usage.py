@@ -24,6 +24,14 @@ def test_help_is_quick():
     assert statistics.median(spent) < 0.5
 
 
+def test_a_run_is_read_without_what_trains():
+    """`lossml show` imports neither torch nor scipy's statistics nor scikit-learn, which take seconds."""
+    heavy = "{'torch', 'scipy.stats', 'sklearn', 'numba'}"
+    script = f"import lossml.search.reading, lossml.report.tables, sys; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout == "set()\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(lossml, command):
     """Each command explains itself."""
@@ -65,12 +73,16 @@ def refused(done, *words):
         (["export", "ce", "--format", "jax", "--name", "finish"], ["finish", "means something else"]),
         (["export", "ce", "--format", "onnx"], ["no text", "-o"]),
         (["export", "ce", "--pixel-axes", "2"], ["--pixel-axes is for --format onnx"]),
+        (["export", "ce", "--format", "onnx", "-o", "x.onnx", "--name", "X"], ["--name is for --format torch or jax"]),
+        (["export", "ce", "--format", "json", "--name", "X"], ["--name", "a loss in json has no name"]),
         (["export", "best"], ["there is no run"]),
         (["export", "focol"], ["focol", "focal"]),
         (["export", "focal(gama=2)"], ["gama", "gamma"]),
         (["export", "focal(gamma=-1)"], ["gamma is -1"]),
         (["export", "-q"], ["No such option"]),
         (["export", "y*(logp"], ["position 7"]),
+        (["export", "-y*(logp"], ["position 8"]),
+        (["inspect", "-y*(frob)"], ["'frob'", "position 4"]),
         (["export", "y/y"], ["denominator"]),
         (["export", "ce", "--name", "not a name"], ["identifier"]),
         (["export", "ce", "--format", "word"], ["word"]),
@@ -85,6 +97,9 @@ def refused(done, *words):
         (["benchmark", "digits", "--losses", "ce,mae", "--learning-rates", "1,x"], ["1,x"]),
         (["benchmark", "digits", "--losses", "ce,mae", "--learning-rates", "-1"], ["not positive"]),
         (["benchmark", "cifar11"], ["did you mean 'cifar10'"]),
+        (["benchmark", "imagenet-vitt"], ["no recipe", "did you mean 'imagenet-vit'", "voc2012", "digits"]),
+        (["benchmark", "nosuch"], ["no recipe", "here are the recipes", "voc2012", "the tasks", "digits"]),
+        (["benchmark", "digits", "--losses", "max((y),(p))"], ["the losses are max((y),(p)); give at least two"]),
     ],
 )
 def test_bad_input_gets_a_sentence(lossml, arguments, words):

@@ -14,13 +14,11 @@ from lossml.report.card_page import card_page
 from lossml.report.run_page import Described, run_page
 from lossml.report.run_plots import Estimate, intervals
 from lossml.report.write import classes_of
-from lossml.search.compare import Comparison, Match, Row
-from lossml.search.confirm import Verdict
+from lossml.search.reading import RunRecord
 from lossml.search.recipe import Recipe
 from lossml.search.records import Cohort, Metrics, State, Trial
-from lossml.search.runs import RunRecord
+from lossml.search.results import Comparison, Contender, Design, Match, Row, Transfer, Verdict
 from lossml.search.summary import summary
-from lossml.search.trainings import Contender, Design
 
 RECIPE = Recipe("cifar10", rungs=(1, 4, 16), label_noise=0.4)
 PROGRAMS = ("-sum_C(y*logp)", "sum_C((p - y)^2)", "-sum_C(y*(1 - p)^2*logp)", "sum_C(y*(1 - p))")
@@ -121,6 +119,21 @@ def test_the_page_says_what_the_run_holds(cards):
     assert "no difference found" not in text
     first = text.index("Better: trial 2")
     assert all(first < text.index(name) for name in ("4000 samples", "whole loss card"))
+
+
+def test_other_tasks_have_their_tables():
+    """Each task of --confirm-on has its own table with the winner's corrected row; without any there is no section."""
+    whole = record()
+    there = replace(comparison(), samples=321, control=None)
+    transfers = tuple(
+        Transfer(task, whole.verdict.winner, there) for task in ("digits,label_noise=0.2", "fashion-mnist")
+    )
+    page = Page(run_page(replace(whole, verdict=replace(whole.verdict, transfers=transfers)), []))
+    text = page.text()
+    for words in ("On digits,label_noise=0.2", "On fashion-mnist", "The row of #2 is corrected for", "321 held-out"):
+        assert words in text, words
+    assert page.text("h2").count("On other tasks") == 1
+    assert "On other tasks" not in Page(run_page(whole, [])).text()
 
 
 def test_the_family_and_the_cost_are_those_of_the_run(cards):

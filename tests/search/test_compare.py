@@ -13,13 +13,14 @@ from lossml.backend import stack
 from lossml.errors import LossMLError
 from lossml.program import parse
 from lossml.proxy import TaskSpec, Trainer
-from lossml.search.compare import EXTENSIONS, Comparison, Match, Row, compare
-from lossml.search.confirm import finalists, judged, shortlist
+from lossml.search.compare import EXTENSIONS, compare
+from lossml.search.confirm import judged, shortlist
 from lossml.search.events import Confirming, silent
 from lossml.search.objective import METRICS
-from lossml.search.records import Metrics, State, Trial, as_json
+from lossml.search.records import Metrics, State, Trial, as_json, finalists
+from lossml.search.results import Comparison, Contender, Design, Match, Row
 from lossml.search.statistics import judge, paired_difference
-from lossml.search.trainings import Contender, Design, Job, Store, contenders
+from lossml.search.trainings import Job, Store, contenders
 
 DESIGN = Design(seeds=3, learning_rates=(0.3, 1.0, 3.0), seed=5)
 EVEN = (0.25,) * 4
@@ -258,6 +259,10 @@ def test_the_sentence_says_better_only_where_the_test_does():
     assert "120 seeds" in same
     hopeless = sentence(result(17, "#17", **{**SAME, "needed": 0}))
     assert "whatever the number of seeds" in hopeless
+    none = sentence(result(17, "#17", **{**SAME, "difference": 0.0, "needed": 0}))
+    assert none.endswith("This design sees differences from 2.00 points on; the one observed is exactly 0.")
+    twin = {**SAME, "difference": 0.0, "low": 0.0, "high": 0.0, "detectable": 0.0, "needed": 0}
+    assert sentence(result(17, "#17", **twin)).endswith("Both have the same score for every seed.")
     gone = {"mean": 0.8, "difference": -0.1, "low": -0.12, "high": -0.08, "verdict": "worse"}
     assert sentence(result(17, "#17", **{**SAME, **gone})).startswith("Worse: trial 17")
 

@@ -126,7 +126,7 @@ def test_two_searches_never_write_in_one_folder_and_a_killed_one_lets_go(tmp_pat
     """While a process holds the folder a second is refused; after kill -9 it is free at once."""
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(RunError, match="another search is running"), folders.held(tmp_path):
+        with pytest.raises(RunError, match="another search or benchmark is running"), folders.held(tmp_path):
             pass
         other.kill()
         other.wait()
