@@ -80,6 +80,17 @@ def test_of_few_trials_and_of_full_training_alone_nothing_is_said():
     assert summary([trial(k, k / 100) for k in range(60)], replace(RECIPE, rungs=(16,))).warning == ""
 
 
+def test_ranks_are_shared_at_a_tie_as_scipy_shares_them():
+    """Spearman's correlation of scores with ties is scipy's."""
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        one, other = rng.integers(0, 5, 30) / 7.0, rng.normal(size=30).round(1)
+        found = rank_correlation(list(one), list(other))
+        assert found.value == pytest.approx(spearmanr(one, other).statistic, abs=1e-12)
+
+
 def test_the_interval_of_a_rank_correlation_holds_the_truth_as_often_as_it_says():
     """Of 400 samples of 30 from a normal pair with a known rank correlation, about 95% of the intervals hold it."""
     rng, linear = np.random.default_rng(0), 0.7
