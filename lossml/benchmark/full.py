@@ -13,10 +13,11 @@ from lossml.benchmark.trainer import FullTrainer, Where
 from lossml.benchmark.training import precision
 from lossml.program import Node, operations
 from lossml.search import folder as folders
-from lossml.search.compare import Comparison, compare
+from lossml.search.compare import compare
 from lossml.search.events import Listener, silent
 from lossml.search.records import as_json
-from lossml.search.trainings import Contender, Design, Store, contenders
+from lossml.search.results import Comparison, Contender, Design
+from lossml.search.trainings import Store, contenders
 
 
 @dataclass(frozen=True, slots=True)

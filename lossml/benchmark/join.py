@@ -8,9 +8,10 @@ from typing import Any
 from lossml.benchmark import plan as plans
 from lossml.errors import RunError
 from lossml.search import folder as folders
-from lossml.search.compare import Comparison, Entry, judged_together
+from lossml.search.compare import Entry, judged_together
 from lossml.search.journal import read_study
-from lossml.search.trainings import STUDY, Contender, Design, Done, done_of
+from lossml.search.results import Comparison, Contender, Design
+from lossml.search.trainings import STUDY, Done, done_of
 
 SAME = ("task", "recipe", "data", "precision")  # parts of a plan that must agree
 REMEDY = "run its command again with another --output"

@@ -9,10 +9,11 @@ from lossml.benchmark.entrant import Entrant, check_entrants, program_text
 from lossml.benchmark.tables import write_results
 from lossml.proxy import TaskSpec, Trainer
 from lossml.search import folder as folders
-from lossml.search.compare import Comparison, compare
+from lossml.search.compare import compare
 from lossml.search.events import Listener, silent
 from lossml.search.records import as_json
-from lossml.search.trainings import Design, Store, contenders
+from lossml.search.results import Comparison, Design
+from lossml.search.trainings import Store, contenders
 
 
 def benchmark(

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from lossml.search import folder as folders
-from lossml.search.compare import Comparison, Row
 from lossml.search.objective import gap, written
 from lossml.search.records import as_json
+from lossml.search.results import Comparison, Row
 
 RESULT = "result.json"
 _COLUMNS = ("loss", "lr", "mean", "spread", "difference", "low", "high", "p", "verdict", "nll", "ece", "program")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lossml.benchmark import Entrant
     from lossml.benchmark.recipe import Training
     from lossml.program import Node
-    from lossml.search.compare import Comparison
+    from lossml.search.results import Comparison
     from lossml.zoo import Foreign
 
 FORMATS = ("table", "json", "csv", "markdown", "latex")
@@ -161,7 +161,7 @@ def _proxy(name: str, options: dict[str, Any], folder: Path, *, quiet: bool) -> 
     from lossml.proxy import TaskSpec
     from lossml.report.live import LiveView, PlainView
     from lossml.search.recipe import make_recipe
-    from lossml.search.trainings import Design
+    from lossml.search.results import Design
 
     changed = {} if options["objective"] is None else {"objective": options["objective"]}
     recipe = make_recipe({"dataset": name, "long_tail": options["long_tail"], **changed})

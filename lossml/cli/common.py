@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lossml.program import Node
-    from lossml.search.runs import Best
+    from lossml.search.reading import Best
 
 BEST = "best"
 
@@ -52,10 +52,10 @@ def _finite(value: object) -> object:
 
 def best_of(run: str | None) -> "tuple[Best, Path]":
     """Return the best loss of a run, warning where it is not confirmed."""
-    from lossml.search import runs
+    from lossml.search.reading import best, find_run, load_run
 
-    path = runs.find_run(run)
-    found = runs.best(runs.load_run(path))
+    path = find_run(run)
+    found = best(load_run(path))
     if not found.confirmed:
         click.echo(f"Warning: trial {found.trial} of {path}: {found.note}", err=True)
     return found, path

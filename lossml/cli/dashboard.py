@@ -27,9 +27,9 @@ def command(run: str | None, port: int) -> None:
     dashboard.needs_dashboard()
     from lossml.report.trial_plots import trial_plots
     from lossml.report.write import classes_of
-    from lossml.search import runs
+    from lossml.search.reading import find_run, load_run
 
-    record = runs.load_run(runs.find_run(run))
+    record = load_run(find_run(run))
     classes, told = classes_of(record), monotonic()
 
     def draw(trial: "Trial") -> "Mapping[str, str]":

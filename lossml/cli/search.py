@@ -11,7 +11,7 @@ from lossml.search.objective import METRICS
 from lossml.search.recipe import CONTROLS, NOISE_KINDS, PROPOSERS, PRUNERS
 
 if TYPE_CHECKING:
-    from lossml.search.runs import RunRecord
+    from lossml.search.reading import RunRecord
 
 
 @click.command("search")
@@ -73,6 +73,7 @@ def _watched(
     from lossml.report.live import LiveView, PlainView
     from lossml.search import runs
     from lossml.search.events import Event, Started
+    from lossml.search.reading import find_run
 
     folder: list[str] = []
 
@@ -88,7 +89,7 @@ def _watched(
                 return runs.search(given, file=file, name=name, confirming=confirming, listener=hear)
             if file is not None or name is not None:
                 raise click.UsageError("--resume takes the recipe and name of the run; leave --recipe and --name out")
-            return runs.resume(runs.find_run(resume), given, confirming=confirming, listener=hear)
+            return runs.resume(find_run(resume), given, confirming=confirming, listener=hear)
     except KeyboardInterrupt:
         kept = f"Every finished trial is kept; go on with: lossml search --resume {folder[0]}" if folder else ""
         click.echo(f"Stopped. {kept or 'Nothing had been trained yet.'}", err=True)

@@ -14,9 +14,9 @@ def command(run: str | None, count: int, as_json: bool) -> None:
     from rich.text import Text
 
     from lossml.report import tables
-    from lossml.search import runs
+    from lossml.search.reading import find_run, load_run
 
-    record = runs.load_run(runs.find_run(run))
+    record = load_run(find_run(run))
     if as_json:
         print_json(record)
         return

@@ -12,12 +12,12 @@ from lossml.report.markup import Child, page, table, tag
 from lossml.report.run_plots import Dot, Estimate, Path, family_plot, front_plot, intervals, rung_plot
 from lossml.report.tables import corrected_row, leaders
 from lossml.report.words import fidelity, last_score, plotted, reached, unit
-from lossml.search.compare import Comparison
 from lossml.search.cost import cost
 from lossml.search.family import Ancestor, family
 from lossml.search.objective import as_read, gap, read_objective
+from lossml.search.reading import RunRecord, foremost
 from lossml.search.records import State, Trial
-from lossml.search.runs import RunRecord, foremost
+from lossml.search.results import Comparison
 
 FIRST = 10  # rows of a long table that are always shown
 SHARE = "Scores are on the split that the search selected by, so they flatter; the confirmation's are not of it."
@@ -42,7 +42,7 @@ def run_page(record: RunRecord, cards: Sequence[Described]) -> str:
     """Write a run as an HTML document.
 
     Args:
-        record: as `lossml.search.runs.load_run` gives it.
+        record: as `lossml.search.reading.load_run` gives it.
         cards: of its best losses, best first.
     """
     made = [(one, list(one.parts(record, cards))) for one in SECTIONS]

@@ -5,14 +5,13 @@ from typing import Any
 
 from lossml.backend import Rejection
 from lossml.report.words import duration, fidelity, last_score, reached, setting
-from lossml.search.compare import Comparison, Row
-from lossml.search.confirm import points
 from lossml.search.cost import Cost
 from lossml.search.family import Ancestor
 from lossml.search.objective import read_objective, written
+from lossml.search.reading import RunRecord
 from lossml.search.recipe import Recipe
 from lossml.search.records import FULL, Metrics, State, Trial
-from lossml.search.runs import RunRecord
+from lossml.search.results import Comparison, Row, points
 from lossml.search.summary import Agreement, Control, Point
 
 Rows = list[list[str]]

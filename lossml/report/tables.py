@@ -1,22 +1,23 @@
 """Tables of trials, comparisons, losses and data sets; pure functions from records to renderables."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lossml.proxy import DataStatus
 from lossml.report.words import last_score, reached
-from lossml.search.compare import Comparison, Row
-from lossml.search.confirm import Verdict, points
 from lossml.search.objective import written
 from lossml.search.recipe import Recipe
 from lossml.search.records import FULL, State, Trial
+from lossml.search.results import Comparison, Row, Transfer, Verdict, points
 from lossml.search.summary import Agreement, Control, Summary
-from lossml.search.transfer import Transfer
 from lossml.zoo import Entry
+
+if TYPE_CHECKING:
+    from lossml.proxy import DataStatus  # brings torch, which whoever shows a run need not wait for
 
 STYLES = {"better": "bold green", "worse": "red", "failed": "red", "reference": "dim"}
 
@@ -175,7 +176,7 @@ def zoo_table(entries: Sequence[Entry]) -> RenderableType:
     return table
 
 
-def data_table(rows: Sequence[DataStatus]) -> RenderableType:
+def data_table(rows: "Sequence[DataStatus]") -> RenderableType:
     """List data sets: there or not, where, how to get them."""
     table = _table("data set", "there", "where", "how to get it")
     for row in rows:

@@ -9,8 +9,8 @@ from lossml.card import inspect
 from lossml.program import parse
 from lossml.report.run_page import Described, run_page
 from lossml.search import folder
+from lossml.search.reading import RunRecord, find_run, foremost, load_run
 from lossml.search.records import Trial
-from lossml.search.runs import RunRecord, find_run, foremost, load_run
 
 NAME = "report.html"
 CARDS = 3

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lossml.search.runs import RunRecord
+    from lossml.search.reading import RunRecord
 
 
 class _Room(ModuleType):

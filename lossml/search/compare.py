@@ -17,9 +17,10 @@ from lossml.proxy import Facts, Outcome, Run, Weights
 from lossml.search.events import Confirming, Listener
 from lossml.search.loop import metrics_of
 from lossml.search.objective import as_read, read_objective
-from lossml.search.records import FULL, Metrics
+from lossml.search.records import FULL
+from lossml.search.results import Comparison, Contender, Design, Match, Row
 from lossml.search.statistics import Difference, Judged, detectable, judge, paired_difference, seeds_needed, spent
-from lossml.search.trainings import Contender, Design, Done, Job, Store, module_of
+from lossml.search.trainings import Done, Job, Store, module_of
 
 EXTENSIONS = 3  # of the grid of learning rates, at either end
 
@@ -37,91 +38,6 @@ class Trains(Protocol):
     def evaluate(self, states: Sequence[Weights], split: str) -> list[Outcome]:
         """Score trained networks on a split, sample by sample."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A contender's result.
-
-    Attributes:
-        contender: which loss.
-        lr: its tuned multiple of the learning rate.
-        metrics: on the held-out split, one per seed.
-        mean: mean objective over the seeds, as people read it; 0 for a loss that failed, as the next.
-        spread: standard deviation over the seeds.
-        difference: to the reference; None for the reference and for a loss that failed.
-        low: lower end of the interval of the difference.
-        high: upper end.
-        p: corrected p-value.
-        verdict: "reference", "better", "worse", "no difference" or "failed".
-        detectable: the smallest difference this design would have seen four times out of five, at the level
-            that the strictest of the corrected tests asks for.
-        needed: seeds that would see the observed difference at that level; 0 where no number would.
-        reason: why it failed.
-        raw: the difference to the reference before any correction; None where there is none.
-    """
-
-    contender: Contender
-    lr: float
-    metrics: tuple[Metrics, ...]
-    mean: float
-    spread: float
-    difference: float | None = None
-    low: float = 0.0
-    high: float = 0.0
-    p: float = 1.0
-    verdict: str = "reference"
-    detectable: float = 0.0
-    needed: int = 0
-    reason: str = ""
-    raw: Difference | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """The best that the search found against another loss, paired by seed.
-
-    Attributes:
-        ours: label of the search's.
-        theirs: label of the other.
-        difference: positive where the search's is better.
-        low: lower end of its interval.
-        high: upper end.
-        p: of one test, corrected for how the two were chosen.
-        verdict: "better", "worse" or "no difference".
-    """
-
-    ours: str
-    theirs: str
-    difference: float
-    low: float
-    high: float
-    p: float
-    verdict: str
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The result of a comparison.
-
-    Attributes:
-        rows: the reference first, then in the order given.
-        design: how it was compared.
-        samples: size of the held-out split.
-        noise: standard deviation of the difference between two trainings of the reference.
-        control: the search against its control; None where there was no control, or nothing of it was left.
-        ahead: the search against the best baseline; None where that is the reference or the best found itself.
-        readings: how many times the held-out split has been read for candidates of the search and of its
-            control, this time included; see `spent`.
-    """
-
-    rows: tuple[Row, ...]
-    design: Design
-    samples: int
-    noise: float
-    control: Match | None = None
-    ahead: Match | None = None
-    readings: tuple[int, int] = (1, 1)
 
 
 def compare(

@@ -2,48 +2,25 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from lossml.backend import Crowd
 from lossml.program import parse
 from lossml.proxy import Trainer
 from lossml.search import folder as folders
-from lossml.search.compare import Comparison, Match, Row, best_found, compare
+from lossml.search.compare import best_found, compare
 from lossml.search.elsewhere import there
 from lossml.search.events import Listener
 from lossml.search.objective import gap, read_objective
 from lossml.search.recipe import Recipe
-from lossml.search.records import State, Trial, as_json
-from lossml.search.stored import comparison_of, row_of
-from lossml.search.trainings import Contender, Design, Store, contenders, design_of, laid_out
-from lossml.search.transfer import Transfer, corrected, told, transfer_of, transferred
+from lossml.search.records import Trial, as_json, finalists
+from lossml.search.results import Comparison, Contender, Design, Match, Row, Transfer, Verdict, points
+from lossml.search.trainings import Store, contenders, design_of, laid_out
+from lossml.search.transfer import corrected, told, transferred
 
 ORDINALS = {2: "second", 3: "third"}
 TUNED = 3  # candidates tuned for each that is confirmed: one score is a lucky score
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a search may claim.
-
-    Attributes:
-        sentence: the claim, in words.
-        winner: row of the best candidate; None where nothing could be confirmed.
-        comparison: all results.
-        transfers: the winner on other tasks.
-    """
-
-    sentence: str
-    winner: Row | None
-    comparison: Comparison
-    transfers: tuple[Transfer, ...] = ()
-
-
-def finalists(trials: Sequence[Trial], objective: str, count: int) -> list[Trial]:
-    """Return the best trials of those that reached the top rung, best first, shorter ones at a tie."""
-    complete = [t for t in trials if t.state is State.COMPLETE]
-    return sorted(complete, key=lambda t: (-t.scores(objective)[-1], len(t.program), t.number))[:count]
 
 
 def shortlist(trials: Sequence[Trial], objective: str, count: int, classes: int, pixels: int = 1) -> list[Trial]:
@@ -187,11 +164,6 @@ def _sentence(winner: Row, comparison: Comparison) -> str:
     return f"{winner.verdict.capitalize()}: {name}{same} has {measured}, p = {winner.p:.2g}.{beside}"
 
 
-def points(value: float, design: Design) -> str:
-    """Write a difference, positive where it is for the better: points for shares, nats for the likelihood."""
-    return gap(value, design.objective)
-
-
 def _power(row: Row, design: Design) -> str:
     if row.difference == row.detectable == 0.0:
         return "Both have the same score for every seed."
@@ -216,14 +188,3 @@ def _ahead(ahead: Match, design: Design) -> str:
     interval = gap(ahead.difference, design.objective, (ahead.low, ahead.high))
     ends = {"better": "the winner beats it", "worse": "it beats the winner"}.get(ahead.verdict, "no difference found")
     return f"Against the best baseline, {ahead.theirs}: {interval}, p = {ahead.p:.2g}, {ends}."
-
-
-def read_verdict(run: Path) -> Verdict | None:
-    """Read a run's verdict; None where it has none yet."""
-    path = run / folders.VERDICT
-    if not path.is_file():
-        return None
-    found = json.loads(path.read_text())
-    winner = row_of(found["winner"]) if found["winner"] else None
-    transfers = tuple(transfer_of(one) for one in found.get("transfers", ()))
-    return Verdict(found["sentence"], winner, comparison_of(found["comparison"]), transfers)

@@ -15,8 +15,8 @@ from optuna.trial import TrialState
 from lossml.errors import UsageError
 from lossml.program import parse
 from lossml.search.objective import as_read, read_objective
+from lossml.search.reading import RunRecord
 from lossml.search.records import State, Trial
-from lossml.search.runs import RunRecord
 
 HOST = "127.0.0.1"
 WITHOUT = "the dashboard needs the package optuna-dashboard; install it with: pip install 'lossml[dashboard]'"

@@ -203,11 +203,3 @@ def _trial(number: int, one: Accepted, fate: Fate) -> Trial:
         fate.metrics,
         fate.reason,
     )
-
-
-def rejections(cohorts: Sequence[Cohort]) -> dict[str, int]:
-    """Add up the rejections by reason."""
-    total: Counter[str] = Counter()
-    for cohort in cohorts:
-        total.update(cohort.rejections)
-    return dict(sorted(total.items(), key=lambda row: -row[1]))

@@ -1,5 +1,6 @@
 """What a run has found so far, as plain values."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
@@ -90,6 +91,20 @@ class Cohort:
     size: int
     rejections: Mapping[str, int] = field(default_factory=dict[str, int])
     seconds: tuple[float, float] = (0.0, 0.0)
+
+
+def finalists(trials: Sequence[Trial], objective: str, count: int) -> list[Trial]:
+    """Return the best trials of those that reached the top rung, best first, shorter ones at a tie."""
+    complete = [t for t in trials if t.state is State.COMPLETE]
+    return sorted(complete, key=lambda t: (-t.scores(objective)[-1], len(t.program), t.number))[:count]
+
+
+def rejections(cohorts: Sequence[Cohort]) -> dict[str, int]:
+    """Add up the rejections by reason."""
+    total: Counter[str] = Counter()
+    for cohort in cohorts:
+        total.update(cohort.rejections)
+    return dict(sorted(total.items(), key=lambda row: -row[1]))
 
 
 def as_json(value: object) -> Any:  # noqa: ANN401 - JSON is whatever it is

@@ -1,81 +1,28 @@
-"""Searching, resuming, and reading what a run holds: what the command line and Python call."""
+"""Searching and resuming: what the command line and Python call."""
 
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 from lossml import backend
-from lossml.errors import RunError
-from lossml.program import Node, parse
 from lossml.proxy import Trainer
 from lossml.proxy.tasks import check_name
-from lossml.resources import is_file
 from lossml.search import folder as folders
-from lossml.search.confirm import Verdict, confirm, confirm_elsewhere, finalists, read_verdict
+from lossml.search.confirm import confirm, confirm_elsewhere
 from lossml.search.elsewhere import with_tasks
 from lossml.search.events import CohortFinished, Controlling, Event, Listener, Started, silent
-from lossml.search.journal import Journal, cohorts_of, read_study
-from lossml.search.loop import Search, rejections
-from lossml.search.objective import read_objective
+from lossml.search.journal import Journal
+from lossml.search.loop import Search
 from lossml.search.propose import seed_programs
-from lossml.search.pruning import STUDY
+from lossml.search.reading import RunRecord, load_run, read_trials
 from lossml.search.recipe import CONTROLS, Recipe, make_recipe, resumed
-from lossml.search.records import FULL, Cohort, Trial, as_json
-from lossml.search.summary import Summary, summary
+from lossml.search.records import FULL, Trial, as_json
 from lossml.search.transfer import check, spec_of
 
 NO_CONTROL, MANY = CONTROLS[0], 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """What a run holds.
-
-    Attributes:
-        path: its folder.
-        recipe: what it was to do.
-        trials: told so far.
-        cohorts: with rejections and seconds.
-        verdict: None before the confirmation is done.
-        summary: score against length, and the agreement of the rungs.
-        provenance: when, with what, on what and for which task it was started; empty where that was not kept.
-    """
-
-    path: Path
-    recipe: Recipe
-    trials: tuple[Trial, ...]
-    cohorts: tuple[Cohort, ...]
-    verdict: Verdict | None
-    summary: Summary
-    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-    @property
-    def rejections(self) -> dict[str, int]:
-        """Programs rejected untrained, by reason."""
-        return rejections(self.cohorts)
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The best loss of a run.
-
-    Attributes:
-        program: the loss.
-        scale: factor that gives it cross-entropy's gradient size at the start.
-        trial: its number.
-        confirmed: whether it comes from the confirmation; else it is the best the search saw.
-        note: one sentence for people.
-    """
-
-    program: Node
-    scale: float
-    trial: int
-    confirmed: bool
-    note: str
 
 
 def search(
@@ -183,77 +130,4 @@ def _controlled(recipe: Recipe, run: Path, trainer: Trainer, most: int, listener
     with folders.reading(run):
         going = Search(alone, Journal(folder / folders.JOURNAL, alone.objective, alone.rungs), trainer, hear)
     going.run(float("inf"), most)
-    return _trials(folder)[0]
-
-
-def _trials(folder: Path) -> tuple[tuple[Trial, ...], tuple[Cohort, ...]]:
-    """Read the trials and cohorts of the journal in a folder."""
-    study = read_study(folder / folders.JOURNAL, STUDY)
-    found = cohorts_of(study) if study is not None else []
-    return tuple(trial for _, some in found for trial in some), tuple(cohort for cohort, _ in found)
-
-
-def load_run(run: Path) -> RunRecord:
-    """Read a run.
-
-    Raises:
-        RunError: where the folder is no run or is damaged.
-    """
-    recipe = folders.read_recipe(run)
-    with folders.reading(run):
-        trials, cohorts = _trials(run)
-        control, _ = _trials(run / folders.CONTROL)
-        seen, started = summary(trials, recipe, control), folders.read_provenance(run)
-        return RunRecord(run, recipe, trials, cohorts, read_verdict(run), seen, started)
-
-
-def find_run(given: str | None = None, root: str = folders.ROOT) -> Path:
-    """Return the run a person means: a folder, a name below `root`, or the latest."""
-    if given is None:
-        return folders.latest(root)
-    for path in (Path(given), Path(root) / given):
-        if is_file(path / folders.RECIPE):
-            return path
-    raise RunError(f"{given} is no run; a run is a folder with a {folders.RECIPE}, such as those in {root}")
-
-
-def best(record: RunRecord) -> Best:
-    """Return the best loss of a run: confirmed, or else the best that the search saw.
-
-    Raises:
-        RunError: where nothing has been trained to the end.
-    """
-    by_number = {trial.number: trial for trial in record.trials}
-    if record.verdict is not None and record.verdict.winner is not None:
-        with folders.reading(record.path):
-            trial = by_number[record.verdict.winner.contender.trial]
-        return Best(parse(trial.program), trial.scale, trial.number, confirmed=True, note=record.verdict.sentence)
-    chosen = finalists(record.trials, record.recipe.objective, 1)
-    if not chosen:
-        raise RunError(
-            f"{record.path} holds no loss yet: no trial was trained to the end; resume it with "
-            f"lossml search --resume {record.path}"
-        )
-    (trial,) = chosen
-    note = "Not confirmed: the best score on the data that the search selected on, so expect less elsewhere."
-    return Best(parse(trial.program), trial.scale, trial.number, confirmed=False, note=note)
-
-
-def foremost(record: RunRecord, count: int) -> tuple[Trial, ...]:
-    """Return the best trials: the confirmed by held-out score, then the others trained to the end by the search's.
-
-    The first is the one that `best` returns; none where nothing has been trained to the end.
-    """
-    numbers = [trial.number for trial in finalists(record.trials, record.recipe.objective, len(record.trials))]
-    by_number = {trial.number: trial for trial in record.trials}
-    with folders.reading(record.path):
-        return tuple(by_number[k] for k in dict.fromkeys([*_confirmed(record), *numbers]))[:count]
-
-
-def _confirmed(record: RunRecord) -> list[int]:
-    if record.verdict is None:
-        return []
-    sign = read_objective(record.recipe.objective).sign
-    found = (row for row in record.verdict.comparison.rows if row.contender.trial >= 0 and not row.contender.control)
-    rows = [row for row in found if row.verdict != "failed"]
-    return [row.contender.trial for row in sorted(rows, key=lambda row: -sign * row.mean)]
+    return read_trials(folder)[0]

@@ -22,68 +22,12 @@ from lossml.search.known import known_as
 from lossml.search.loop import loss_of
 from lossml.search.objective import read_objective
 from lossml.search.recipe import Recipe
-from lossml.search.records import FULL, Metrics, Trial, as_json
+from lossml.search.records import Metrics, Trial, as_json
+from lossml.search.results import Contender, Design
 from lossml.zoo import FOREIGN, Foreign
 
 STUDY = "confirm"
 READ = "read:"
-
-TUNING_SEED, FIRST_SEED = 1_000_003, 2_000_003  # far from a search's seeds, so that no luck is reused
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """A loss to compare.
-
-    Attributes:
-        label: how people call it.
-        program: its text; the name of a loss that is no program.
-        scale: factor that gives it cross-entropy's gradient size at the start.
-        trial: number of the trial it comes from, -1 for a baseline.
-        known: the zoo's name for it, up to scale; "" where it has none.
-        named: whether it was given by name; only others can be left out after tuning.
-        control: whether the control found it and not the search itself.
-    """
-
-    label: str
-    program: str
-    scale: float
-    trial: int = -1
-    known: str = ""
-    named: bool = True
-    control: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Design:
-    """How losses are compared; the first contender is the reference.
-
-    Attributes:
-        seeds: number of paired seeds, at least 2.
-        learning_rates: multiples of the task's rate that each loss is tuned over; with more than one,
-            a loss whose best is at an end is tuned beyond it.
-        objective: what is compared.
-        alpha: chance of calling equal losses different.
-        seed: shifts all seeds.
-        keep: how many of the losses that are not given by name go on after tuning; 0 for all.
-        tuning_seeds: seeds that each learning rate's score is the mean of.
-        tuning: length of a training that tunes, in sixteenths of full training.
-    """
-
-    seeds: int
-    learning_rates: tuple[float, ...]
-    objective: str = "accuracy"
-    alpha: float = 0.05
-    seed: int = 0
-    keep: int = 0
-    tuning_seeds: int = 1
-    tuning: int = FULL
-
-    def of(self, stage: str) -> tuple[int, ...]:
-        """Return the seeds of a stage, "tune" or "seeds"."""
-        if stage == "tune":
-            return tuple(TUNING_SEED + 1000 * self.seed + k for k in range(self.tuning_seeds))
-        return tuple(FIRST_SEED + 1000 * self.seed + k for k in range(self.seeds))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,38 +1,22 @@
 """Whether what was confirmed on the task of a search holds on other tasks too."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from lossml.errors import DataError, RecipeError
 from lossml.proxy import Trainer
 from lossml.proxy.tasks import TaskSpec, load_task
 from lossml.search import folder as folders
-from lossml.search.compare import Comparison, Row, compare, with_verdict
+from lossml.search.compare import compare, with_verdict
 from lossml.search.elsewhere import there
 from lossml.search.events import Confirming, Event, Listener
 from lossml.search.objective import gap
 from lossml.search.recipe import Recipe
 from lossml.search.records import Trial
+from lossml.search.results import Comparison, Row, Transfer
 from lossml.search.statistics import judge, spent
-from lossml.search.stored import comparison_of, row_of
 from lossml.search.trainings import Store, design_of, laid_out
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """The winner of a search on another task.
-
-    Attributes:
-        task: which, as text.
-        winner: its row there, corrected for the number of other tasks.
-        comparison: all results there.
-    """
-
-    task: str
-    winner: Row
-    comparison: Comparison
 
 
 def spec_of(recipe: Recipe) -> TaskSpec:
@@ -141,8 +125,3 @@ def _told(one: Transfer) -> str:
         return f"the reference itself up to scale on {one.task}"
     size = gap(row.difference, one.comparison.design.objective, (row.low, row.high))
     return f"{row.verdict} on {one.task} ({size}, p = {row.p:.2g})"
-
-
-def transfer_of(found: Mapping[str, Any]) -> Transfer:
-    """Read a transfer from JSON."""
-    return Transfer(found["task"], row_of(found["winner"]), comparison_of(found["comparison"]))

@@ -8,7 +8,7 @@ from lossml.benchmark.entrant import Entrant
 from lossml.errors import RunError
 from lossml.proxy import TaskSpec
 from lossml.search import folder as folders
-from lossml.search.trainings import Design
+from lossml.search.results import Design
 
 TASK = """
 from functools import partial

@@ -11,7 +11,7 @@ from hashlib import sha256
 from urllib.request import urlopen
 from xml.etree.ElementTree import fromstring
 
-from lossml.search.runs import load_run
+from lossml.search.reading import load_run
 
 
 def heed_interrupts():

@@ -24,6 +24,14 @@ def test_help_is_quick():
     assert statistics.median(spent) < 0.5
 
 
+def test_a_run_is_read_without_what_trains():
+    """`lossml show` imports neither torch nor scipy's statistics nor scikit-learn, which take seconds."""
+    heavy = "{'torch', 'scipy.stats', 'sklearn', 'numba'}"
+    script = f"import lossml.search.reading, lossml.report.tables, sys; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout == "set()\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(lossml, command):
     """Each command explains itself."""

@@ -14,14 +14,11 @@ from lossml.report.card_page import card_page
 from lossml.report.run_page import Described, run_page
 from lossml.report.run_plots import Estimate, intervals
 from lossml.report.write import classes_of
-from lossml.search.compare import Comparison, Match, Row
-from lossml.search.confirm import Verdict
+from lossml.search.reading import RunRecord
 from lossml.search.recipe import Recipe
 from lossml.search.records import Cohort, Metrics, State, Trial
-from lossml.search.runs import RunRecord
+from lossml.search.results import Comparison, Contender, Design, Match, Row, Transfer, Verdict
 from lossml.search.summary import summary
-from lossml.search.trainings import Contender, Design
-from lossml.search.transfer import Transfer
 
 RECIPE = Recipe("cifar10", rungs=(1, 4, 16), label_noise=0.4)
 PROGRAMS = ("-sum_C(y*logp)", "sum_C((p - y)^2)", "-sum_C(y*(1 - p)^2*logp)", "sum_C(y*(1 - p))")

@@ -10,14 +10,12 @@ from lossml.proxy import DataStatus, Facts
 from lossml.report import tables
 from lossml.report.live import LiveView, PlainView
 from lossml.report.words import duration
-from lossml.search.compare import Comparison, Row
-from lossml.search.confirm import Verdict
 from lossml.search.events import CohortFinished, Confirming, Proposed, RungStarted, Started
 from lossml.search.recipe import Recipe
 from lossml.search.records import Metrics, State, Trial
+from lossml.search.results import Comparison, Contender, Design, Row, Verdict
 from lossml.search.statistics import Correlation
 from lossml.search.summary import Agreement, Control, Point, Summary
-from lossml.search.trainings import Contender, Design
 from lossml.zoo import ENTRIES
 
 RECIPE = Recipe("digits", budget=4, label_noise=0.4, long_tail=10.0)

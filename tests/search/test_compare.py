@@ -13,13 +13,14 @@ from lossml.backend import stack
 from lossml.errors import LossMLError
 from lossml.program import parse
 from lossml.proxy import TaskSpec, Trainer
-from lossml.search.compare import EXTENSIONS, Comparison, Match, Row, compare
-from lossml.search.confirm import finalists, judged, shortlist
+from lossml.search.compare import EXTENSIONS, compare
+from lossml.search.confirm import judged, shortlist
 from lossml.search.events import Confirming, silent
 from lossml.search.objective import METRICS
-from lossml.search.records import Metrics, State, Trial, as_json
+from lossml.search.records import Metrics, State, Trial, as_json, finalists
+from lossml.search.results import Comparison, Contender, Design, Match, Row
 from lossml.search.statistics import judge, paired_difference
-from lossml.search.trainings import Contender, Design, Job, Store, contenders
+from lossml.search.trainings import Job, Store, contenders
 
 DESIGN = Design(seeds=3, learning_rates=(0.3, 1.0, 3.0), seed=5)
 EVEN = (0.25,) * 4

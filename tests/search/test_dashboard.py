@@ -8,9 +8,9 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 
 from lossml.search.dashboard import fill, note
+from lossml.search.reading import RunRecord
 from lossml.search.recipe import Recipe
 from lossml.search.records import Metrics, State, Trial
-from lossml.search.runs import RunRecord
 from lossml.search.summary import summary
 
 SEEN = (Metrics(0.5, 0.5, 1.5, 0.1), Metrics(0.75, 0.7, 0.5, 0.1))

@@ -19,8 +19,9 @@ from lossml.search import folder as folders
 from lossml.search.events import CohortFinished, Confirming, Proposed, Started
 from lossml.search.journal import Journal, cohorts_of, read_study
 from lossml.search.pruning import STUDY
+from lossml.search.reading import best, find_run, foremost, load_run
 from lossml.search.records import State, as_json
-from lossml.search.runs import best, find_run, foremost, load_run, resume, search
+from lossml.search.runs import resume, search
 
 SMALL = {"budget": 12, "cohort": 8, "seed": 7, "candidates": 1, "confirm_seeds": 2, "baselines": ["ce"], "workers": 0}
 

@@ -11,9 +11,10 @@ from lossml.search import folder as folders
 from lossml.search.elsewhere import there, with_tasks, written
 from lossml.search.events import Confirming
 from lossml.search.journal import read_study
+from lossml.search.reading import load_run
 from lossml.search.recipe import Recipe
 from lossml.search.records import as_json
-from lossml.search.runs import load_run, resume, search
+from lossml.search.runs import resume, search
 from lossml.search.statistics import holm
 from lossml.search.trainings import STUDY, study_of
 
