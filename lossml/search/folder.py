@@ -83,6 +83,7 @@ def provenance(folder: Path, **facts: object) -> None:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "processor": _processor(),
+        **_card(str(facts.get("device", ""))),
         **facts,
     }
     write_atomically(folder / RUN, json.dumps(found, indent=2) + "\n")
@@ -112,6 +113,15 @@ def check_device(folder: Path, device: str) -> None:
             f"{folder} was started on {started}, and this is {device}; resume it where there is {started}, "
             "or start another run"
         )
+
+
+def _card(device: str) -> dict[str, str]:
+    """Name the GPU that trains."""
+    if not device.startswith("cuda"):
+        return {}
+    import torch  # noqa: PLC0415 - reading a run needs none
+
+    return {"gpu": torch.cuda.get_device_name(device)}
 
 
 def _processor() -> str:
