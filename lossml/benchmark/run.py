@@ -47,6 +47,7 @@ def benchmark(
     with Trainer(spec, backend.stack, device=device, workers=workers) as trainer:
         _write_plan(spec, entrants, design, folder)
         with folders.held(folder):
+            folders.check_device(folder, trainer.device)
             folders.provenance(folder, device=trainer.device, workers=trainer.workers)
             losses = contenders([(e.label, e.program, -1) for e in entrants], trainer.facts.prior, trainer.facts.pixels)
             comparison = compare(trainer, losses, design, Store(folder / folders.JOURNAL, design.objective), listener)
@@ -56,4 +57,5 @@ def benchmark(
 
 def _write_plan(spec: TaskSpec, entrants: Sequence[Entrant], design: Design, folder: Path) -> None:
     losses = {e.label: program_text(e.program) for e in entrants}
-    plans.hold(folder, {"task": as_json(spec), "losses": losses, "design": as_json(design)})
+    task = {key: value for key, value in as_json(spec).items() if (key, value) != ("network", "auto")}
+    plans.hold(folder, {"task": task, "losses": losses, "design": as_json(design)})

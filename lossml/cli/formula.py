@@ -14,7 +14,7 @@ def marked(word: str) -> str:
     return f"{_MARK}{word}" if _FORMULA.match(word) else word
 
 
-class Loss(click.ParamType[str]):
+class Loss(click.ParamType):  # pyright: ignore[reportMissingTypeArgument] - generic only in the newest click
     """A loss as it was given, so that a position in it is the one that a person counts."""
 
     name = "loss"

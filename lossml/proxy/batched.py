@@ -1,7 +1,5 @@
 """K networks of one architecture as one function of their parameters."""
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
@@ -33,10 +31,6 @@ class Batched:
     def logits(self, flat: Tensor, buffers: dict[str, Tensor], inputs: Tensor, *, training: bool) -> Tensor:
         """Compute logits (K, B, C, *) of parameters (K, P) on inputs (K, B, ...)."""
         self.network.train(training)
-        return self.function(flat, buffers, inputs)
-
-    def function(self, flat: Tensor, buffers: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        """Compute logits in the mode that the networks are in, without changing it."""
         parameters = self.unpack(flat)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.task.bfloat16, cache_enabled=False):
             if len(flat) == 1:  # also right for networks that change their buffers
@@ -45,9 +39,3 @@ class Batched:
             else:
                 result = vmap(lambda p, b, x: functional_call(self.network, (p, b), (x,)))(parameters, buffers, inputs)
         return result.float()
-
-
-@lru_cache(maxsize=2)
-def batched_of(task: Task) -> Batched:
-    """Return the networks of a task, built once."""
-    return Batched(task)

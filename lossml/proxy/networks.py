@@ -110,7 +110,9 @@ def _normalised(x: Tensor, norm: Any) -> Tensor:  # noqa: ANN401 - torch types t
         count = x.shape[:3].numel()
         mean = x.sum((0, 1, 2), dtype=torch.float32) / count
         variance = torch.linalg.vector_norm(x, dim=(0, 1, 2), dtype=torch.float32).square() / count - mean.square()
+        variance = variance.clamp_min(0.0)  # by rounding, of what hardly varies
         with torch.no_grad():
+            norm.num_batches_tracked.add_(1)
             norm.running_mean.mul_(1 - norm.momentum).add_(norm.momentum * mean)
             norm.running_var.mul_(1 - norm.momentum).add_(norm.momentum * variance * (count / (count - 1)))
     scale = norm.weight * (variance + norm.eps).rsqrt()
@@ -148,9 +150,9 @@ class PooledConv(nn.Module):
 
 
 def whitening(images: Tensor) -> Tensor:
-    """Return filters (8 channels, channels, 2, 2) that decorrelate the patches of images (N, channels, H, W).
+    """Return filters (8 channels, channels, 2, 2) that whiten the patches of images (N, channels, H, W).
 
-    Each principal direction of the patches, to unit variance, with both signs.
+    Each principal direction of the patches, to a mean square of one, with both signs.
     """
     patches = (images[:WHITENED].float() / 127.5 - 1.0).unfold(2, 2, 1).unfold(3, 2, 1)
     flat = patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(0, 2)

@@ -1,22 +1,18 @@
 """The gradient of K networks' losses in their parameters: operation by operation, or replayed from CUDA graphs."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from lossml.proxy.batched import Batched, batched_of
+from lossml.proxy.batched import Batched
 from lossml.proxy.task import Task
 
 WARM_UP = 3  # passes before a capture, in which libraries choose what they run
 
 Loss = Callable[[Tensor], Tensor]
 """Losses (K,) of logits (K, B, C, *)."""
-
-Logits = Callable[[Tensor, dict[str, Tensor], Tensor], Tensor]
-"""Logits (K, B, C, *) of parameters (K, P), buffers and inputs (K, B, ...), in training."""
 
 
 class Passes(Protocol):
@@ -49,16 +45,16 @@ class Eager:
         return found
 
 
-class Graphed:
+class Graphed(Eager):
     """Passes as two CUDA graphs with the loss between them, so that they serve every loss.
 
     A small network's step is dozens of operations, each shorter than it takes to ask for it; a graph asks once.
     """
 
-    def __init__(self, logits: Logits, parameters: Tensor, buffers: dict[str, Tensor], inputs: Tensor) -> None:
-        """Capture the passes of what gives logits; what the other arguments hold is kept, and changed."""
-        self._function, self._inputs = logits, inputs
-        self.parameters, self.buffers = parameters.requires_grad_(), buffers
+    def __init__(self, batched: Batched, parameters: Tensor, buffers: dict[str, Tensor], inputs: Tensor) -> None:
+        """Capture the passes; what the arguments hold is kept, and changed."""
+        super().__init__(batched, parameters, buffers)
+        self._inputs = inputs
         self._warm_up()
         self._forward, self._backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._forward):
@@ -68,7 +64,7 @@ class Graphed:
             (self._gradient,) = torch.autograd.grad(self._logits, self.parameters, self._slope)
 
     def _pass(self) -> Tensor:
-        return self._function(self.parameters, self.buffers, self._inputs)
+        return self._batched.logits(self.parameters, self.buffers, self._inputs, training=True)
 
     def _warm_up(self) -> None:
         stream = torch.cuda.Stream()
@@ -87,6 +83,8 @@ class Graphed:
 
     def gradient(self, inputs: Tensor, loss: Loss) -> Tensor:
         """Compute the gradient (K, P) of the losses of inputs (K, B, ...)."""
+        if (inputs.shape, inputs.dtype) != (self._inputs.shape, self._inputs.dtype):
+            return super().gradient(inputs, loss)
         self._inputs.copy_(inputs)
         self._forward.replay()
         logits = self._logits.detach().requires_grad_()
@@ -96,25 +94,52 @@ class Graphed:
         return self._gradient
 
 
-def passes(task: Task, batched: Batched, parameters: Tensor, buffers: dict[str, Tensor]) -> Passes:
-    """Make the passes of K networks that start with some parameters (K, P) and buffers."""
-    captured = _captured(task, len(parameters)) if parameters.is_cuda else None
+def passes(
+    task: Task, batched: Batched, parameters: Tensor, buffers: dict[str, Tensor], inputs: Callable[[], Tensor]
+) -> Passes:
+    """Make the passes of K networks that start with some parameters (K, P) and buffers.
+
+    Args:
+        task: whose networks they are.
+        batched: the networks.
+        parameters: where they start.
+        buffers: likewise.
+        inputs: gives a batch (K, B, ...) as training will have them.
+    """
+    captured = _CAPTURED.get(task, len(parameters), inputs) if parameters.is_cuda else None
     if captured is None:
         return Eager(batched, parameters, buffers)
     captured.load(parameters, buffers)
     return captured
 
 
-@lru_cache(maxsize=4)
-def _captured(task: Task, count: int) -> Graphed | None:
-    """Capture a task's network once for each number of networks; None where it cannot be, as with one that waits."""
-    batched, device = batched_of(task), task.train.inputs.device
-    parameters = torch.zeros(count, sum(shape.numel() for shape in batched.shapes.values()), device=device)
-    buffers = {name: torch.stack([buffer] * count).to(device) for name, buffer in batched.network.named_buffers()}
-    inputs = task.train.inputs[: task.batch_size].unsqueeze(0).repeat_interleave(count, 0)
-    batched.network.train()
+class _Captured:
+    """The graphs of the present task for one number of networks; a leaf that a worker keeps between candidates."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Task, int] | None = None
+        self._graphs: Graphed | None = None
+
+    def get(self, task: Task, count: int, inputs: Callable[[], Tensor]) -> Graphed | None:
+        """Return a task's graphs, captured once; None where there can be none, as of a network that waits."""
+        if self._key is None or self._key[0] is not task or self._key[1] != count:
+            self._graphs = None  # they hold their activations
+            self._graphs, self._key = _captured(task, count, inputs()), (task, count)
+        return self._graphs
+
+
+_CAPTURED = _Captured()
+
+
+def _captured(task: Task, count: int, inputs: Tensor) -> Graphed | None:
+    batched = Batched(task)
+    size = sum(shape.numel() for shape in batched.shapes.values())
+    parameters = torch.zeros(count, size, device=inputs.device)
+    buffers = {name: torch.stack([part] * count).to(inputs.device) for name, part in batched.network.named_buffers()}
     try:
-        return Graphed(batched.function, parameters, buffers, inputs)
+        return Graphed(batched, parameters, buffers, inputs.clone())
+    except torch.cuda.OutOfMemoryError:
+        raise
     except RuntimeError:
         torch.cuda.synchronize()
         return None

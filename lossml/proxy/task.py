@@ -49,8 +49,8 @@ class Task:
         learning_rate: of AdamW at its peak; a run's own rate is a multiple of it.
         weight_decay: of AdamW.
         augment: changes a batch of inputs (B, ...) and its targets; draws from the generator alone.
-        group: how many networks train as one batched network; 1 for networks with batch
-            normalisation, dropout or convolutions.
+        group: how many networks train as one batched network; 1 for networks with dropout, and for convolutions unless
+            they are matrix products.
         bfloat16: train the network in bfloat16 under autocast.
     """
 

@@ -83,7 +83,7 @@ def load_task(spec: TaskSpec, device: str = "cpu") -> Task:
         UsageError: for an unknown name; DataError where its data is missing or damaged.
     """
     check_name(spec.name)
-    task = _load(spec, gpu=not device.startswith("cpu"))
+    task = _load(spec, gpu=device.startswith("cuda"))
     return corrupted(task, spec.label_noise, spec.long_tail, spec.seed, kind=spec.noise_kind, size=spec.train_size)
 
 
@@ -118,7 +118,9 @@ def _digits() -> Task:
 
 
 def _images(spec: TaskSpec, *, gpu: bool) -> Task:
-    large = spec.network == "large" or (gpu and spec.network == "auto")
+    if spec.network == "large" and not gpu:
+        raise UsageError("network is 'large', which takes a CPU an hour a training; give small, or leave it out")
+    large = gpu and spec.network != "small"
     if spec.name in data.SOURCES:
         splits, classes = _source(spec, None if large else TRAIN), data.SOURCES[spec.name].classes
     else:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lossml.backend import adamw
 from lossml.proxy.augment import Drawn
-from lossml.proxy.batched import Batched, batched_of
+from lossml.proxy.batched import Batched
 from lossml.proxy.metrics import Score, score
 from lossml.proxy.passes import Passes, passes
 from lossml.proxy.task import Split, Task
@@ -161,11 +161,12 @@ def advance(
     """
     here = [initial(task, run.seed) if state is None else state for run, state in zip(runs, states, strict=True)]
     device = task.train.targets.device
-    batched, loss = batched_of(task), stack([run.loss for run in runs]).to(device)
-    both = passes(task, batched, _stacked(here, device), _together(here, device))
+    batched, loss = Batched(task), stack([run.loss for run in runs]).to(device)
+    first = task.steps * start // SIXTEENTHS
+    both = passes(task, batched, _stacked(here, device), _together(here, device), lambda: _batch(task, runs, first)[0])
     rates = torch.tensor([run.lr * task.learning_rate for run in runs], device=device)
     optimizer = AdamW(both.parameters, here, rates, task.weight_decay)
-    for step in range(task.steps * start // SIXTEENTHS, task.steps * stop // SIXTEENTHS):
+    for step in range(first, task.steps * stop // SIXTEENTHS):
         _train_step(task, runs, (both, loss, optimizer), step)
         if len(runs) == 1 and step % 32 == 0 and not bool(optimizer.parameters.isfinite().all()):
             break
@@ -210,6 +211,6 @@ def evaluate(task: Task, states: Sequence[Weights], split: str) -> list[Outcome]
     """Score trained networks on a split, "validation" or "heldout", with what is right sample by sample."""
     device = task.train.targets.device
     scores = _scores(
-        batched_of(task), _stacked(states, device), _together(states, device), getattr(task, split), per_sample=True
+        Batched(task), _stacked(states, device), _together(states, device), getattr(task, split), per_sample=True
     )
     return [Outcome(state, found) for state, found in zip(states, scores, strict=True)]

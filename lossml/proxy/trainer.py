@@ -88,6 +88,8 @@ def _handler(setup: _Setup) -> Handler:
     """Load the task and return what answers jobs; runs in each worker."""
     if setup.own_process and setup.device == "cpu":
         torch.set_num_threads(1)
+    if setup.device.startswith("cuda:"):
+        torch.cuda.set_device(setup.device)  # what is recorded is recorded on the current device
     task = on_device(load_task(setup.spec, setup.device), setup.device)
 
     def handle(job: Job) -> object:

@@ -18,7 +18,6 @@ PLAIN: Mapping[str, Any] = {
     "label_noise_kind": "symmetric",
     "long_tail": 1.0,
     "train_size": 0,
-    "network": "auto",
 }
 """What can be set of another task, with the defaults."""
 

@@ -174,7 +174,8 @@ def read_recipe(folder: Path) -> Recipe:
     found = read_toml(folder / RECIPE)
     if "dataset" not in found:
         raise RunError(f"{folder / RECIPE} is damaged: it names no data set; start another run")
-    return Recipe(**cast("dict[str, Any]", found))
+    old = {"network": "small"}  # what every run trained before there were two
+    return Recipe(**cast("dict[str, Any]", old | found))
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from lossml.errors import DataError, UsageError
 from lossml.proxy import IGNORED, Split, Task, TaskSpec, datasets_status, load_task, task_names
-from lossml.proxy.augment import flip_and_shift
+from lossml.proxy.augment import FlipAndShift, flip_and_shift
 from lossml.proxy.corrupt import FLIPS, corrupted, flip_labels, flip_to_next
 from lossml.proxy.tasks import check_name
 from lossml.search.recipe import NOISE_KINDS
@@ -144,6 +144,35 @@ def test_a_folder_without_splits_is_split(tmp_path):
     make_folder(tmp_path, {"cat": 20, "dog": 20})
     task = load_task(TaskSpec(f"image-folder:{tmp_path}"))
     assert [len(s) for s in (task.train, task.validation, task.heldout)] == [20, 8, 12]
+
+
+def test_a_gpu_gets_a_larger_network(tmp_path):
+    """What a GPU trains is larger, or on request the small one, many at once; a small folder makes a small batch."""
+    make_folder(tmp_path, {"cat": 20, "dog": 20})
+    name = f"image-folder:{tmp_path}"
+    large, small = load_task(TaskSpec(name), "cuda"), load_task(TaskSpec(name, network="small"), "cuda")
+    plain = load_task(TaskSpec(name))
+    assert (large.group, small.group, plain.group) == (1, 256, 1)
+    assert large.batch_size == 20
+    assert [p.shape for p in small.network().parameters()] == [p.shape for p in plain.network().parameters()]
+    counts = [sum(p.numel() for p in task.network().parameters()) for task in (large, small)]
+    assert counts[0] > 10 * counts[1]
+
+
+def test_all_images_but_the_validation_splits_train_the_large_network(data_root):
+    """The large network learns from 45,000 images, the small one from 10,000; both are held out the same ones."""
+    large, small = load_task(TaskSpec("cifar10", str(data_root)), "cuda"), load_task(TaskSpec("cifar10", str(data_root)))
+    assert (len(large.train), len(large.validation)) == (45_000, 5_000)
+    assert (len(small.train), len(small.validation)) == (10_000, 5_000)
+    assert torch.equal(large.heldout.inputs, small.heldout.inputs)
+    assert large.augment.apart
+
+
+@pytest.mark.parametrize(("name", "device"), [("digits", "cuda"), ("cifar10", "cpu")])
+def test_a_large_network_is_refused_where_there_is_none(name, device):
+    """A task with one network, and a CPU, say so."""
+    with pytest.raises(UsageError, match="network is 'large'"):
+        load_task(TaskSpec(name, network="large"), device)
 
 
 @pytest.mark.parametrize(
@@ -315,6 +344,18 @@ def test_batches_of_many_networks_are_changed_as_each_alone():
         one, mask = flip_and_shift(images[k], masks[k], torch.Generator().manual_seed(k))
         assert torch.equal(moved[k], one)
         assert torch.equal(said[k], mask)
+
+
+def test_images_can_be_shifted_each_by_itself():
+    """Where asked, every image goes its own way, mirrored first, black where nothing was."""
+    images = torch.randint(1, 255, (5, 2, 8, 9), dtype=torch.uint8)
+    augment = FlipAndShift(apart=True)
+    moved, _ = augment(images, torch.zeros(5, dtype=torch.long), torch.Generator().manual_seed(7))
+    drawn = augment.draw(5, torch.Generator().manual_seed(7))
+    assert len({tuple(row) for row in drawn[:, 1:].tolist()}) > 1
+    for image, found, (mirror, down, right) in zip(images, moved, drawn.tolist(), strict=True):
+        wide = torch.nn.functional.pad(image.flip(-1) if mirror else image, (2, 2, 2, 2))
+        assert torch.equal(found, wide[:, down : down + 8, right : right + 9])
 
 
 def test_a_mask_moves_with_its_image():
