@@ -161,7 +161,7 @@ def test_a_gpu_gets_a_larger_network(tmp_path):
 
 def test_all_images_but_the_validation_splits_train_the_large_network(data_root):
     """The large network learns from 45,000 images, the small one from 10,000; both are held out the same ones."""
-    large, small = load_task(TaskSpec("cifar10", str(data_root)), "cuda"), load_task(TaskSpec("cifar10", str(data_root)))
+    large, small = (load_task(TaskSpec("cifar10", str(data_root)), device) for device in ("cuda", "cpu"))
     assert (len(large.train), len(large.validation)) == (45_000, 5_000)
     assert (len(small.train), len(small.validation)) == (10_000, 5_000)
     assert torch.equal(large.heldout.inputs, small.heldout.inputs)
