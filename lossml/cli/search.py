@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--resume", help="Go on with a run: its folder, or its name in runs/.")
 @click.option("--no-confirm", is_flag=True, help="Stop after the search, without a verdict.")
 @click.option("--device", help="auto, cpu, cuda, cuda:1, ...  [auto]")
-@click.option("--workers", type=int, help="Processes; 0 trains in this one.  [one per core, one per GPU]")
+@click.option("--workers", type=int, help="Processes; 0 trains in this one.  [one for each useful core, one per GPU]")
 @click.option("--data-root", help="Folder of the data sets.  [LOSSML_DATA, or a cache]")
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to standard output.")
 @click.option("--plain", is_flag=True, help="Lines instead of a live view.")

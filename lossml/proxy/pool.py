@@ -177,10 +177,15 @@ class Pool:
         self._workers[place] = self._start()
         self._greet(self._workers[place])
 
+    def keep(self, count: int) -> None:
+        """End all workers but the first so many; none may be at work."""
+        for worker in self._workers[count:]:
+            _end(worker)
+        del self._workers[count:]
+
     def close(self) -> None:
         """Kill all workers."""
-        for worker in self._workers:
-            _end(worker)
+        self.keep(0)
 
 
 def _end(worker: _Worker) -> None:

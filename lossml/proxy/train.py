@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from time import monotonic
 from typing import Any
 
 import torch
@@ -160,20 +161,43 @@ def advance(
         One outcome each; a network whose weights are not finite has failed, and only that one.
     """
     here = [initial(task, run.seed) if state is None else state for run, state in zip(runs, states, strict=True)]
-    device = task.train.targets.device
-    batched, loss = Batched(task), stack([run.loss for run in runs]).to(device)
     first = task.steps * start // SIXTEENTHS
-    both = passes(task, batched, _stacked(here, device), _together(here, device), lambda: _batch(task, runs, first)[0])
-    rates = torch.tensor([run.lr * task.learning_rate for run in runs], device=device)
-    optimizer = AdamW(both.parameters, here, rates, task.weight_decay)
+    batched, parts = _begun(task, stack, runs, here, first)
+    optimizer = parts[2]
     for step in range(first, task.steps * stop // SIXTEENTHS):
-        _train_step(task, runs, (both, loss, optimizer), step)
+        _train_step(task, runs, parts, step)
         if len(runs) == 1 and step % 32 == 0 and not bool(optimizer.parameters.isfinite().all()):
             break
-    return _outcomes(task, batched, optimizer, both.buffers)
+    return _outcomes(task, batched, optimizer, parts[0].buffers)
 
 
-def _train_step(task: Task, runs: Sequence[Run], parts: tuple[Passes, nn.Module, AdamW], step: int) -> None:
+def pace(task: Task, stack: Stack, runs: Sequence[Run], seconds: float) -> float:
+    """Measure how many steps a second K fresh networks train, for so many seconds; the first step is left out.
+
+    The time is the clock's, so that what else the machine does counts.
+    """
+    _, parts = _begun(task, stack, runs, [initial(task, run.seed) for run in runs], 0)
+    _train_step(task, runs, parts, 0)
+    began, steps = monotonic(), 0
+    while not steps or monotonic() - began < seconds:
+        steps += 1
+        _train_step(task, runs, parts, steps % task.steps)
+    return steps / (monotonic() - began)
+
+
+Parts = tuple[Passes, nn.Module, "AdamW"]
+
+
+def _begun(task: Task, stack: Stack, runs: Sequence[Run], here: Sequence[Weights], first: int) -> tuple[Batched, Parts]:
+    """Set K networks up to train on from where they stand."""
+    device = task.train.targets.device
+    batched, loss = Batched(task), stack([run.loss for run in runs]).to(device)
+    both = passes(task, batched, _stacked(here, device), _together(here, device), lambda: _batch(task, runs, first)[0])
+    rates = torch.tensor([run.lr * task.learning_rate for run in runs], device=device)
+    return batched, (both, loss, AdamW(both.parameters, here, rates, task.weight_decay))
+
+
+def _train_step(task: Task, runs: Sequence[Run], parts: Parts, step: int) -> None:
     both, loss, optimizer = parts
     progress = step / task.steps
     set_progress: Callable[[float], None] | None = getattr(loss, "set_progress", None)

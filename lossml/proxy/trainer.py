@@ -13,9 +13,10 @@ from lossml.errors import UsageError
 from lossml.proxy.pool import Handler, Lost, Pool, answer
 from lossml.proxy.task import Split, Task
 from lossml.proxy.tasks import TaskSpec, load_task
-from lossml.proxy.train import Outcome, Run, Stack, Weights, advance, evaluate
+from lossml.proxy.train import Outcome, Run, Stack, Weights, advance, evaluate, pace
 
 TIME_LIMIT = 600.0  # seconds for one group of runs
+TRIED, ENOUGH = 0.4, 0.95  # seconds for each number of workers; share of the best speed with which fewer are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Facts:
         sizes: samples in the training, validation and held-out split.
         parameters: weights of the network.
         pixels: of a mask; 1 where a sample has one class.
+        bfloat16: whether networks train in mixed precision, which a processor's or card's own instructions decide.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Facts:
     sizes: tuple[int, int, int]
     parameters: int
     pixels: int = 1
+    bfloat16: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +68,13 @@ class _Evaluate:
     split: str
 
 
-Job = _Advance | _Evaluate | Literal["facts"]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pace:
+    runs: tuple[Run, ...]
+    seconds: float
+
+
+Job = _Advance | _Evaluate | _Pace | Literal["facts"]
 
 
 def on_device(task: Task, device: str) -> Task:
@@ -81,7 +90,9 @@ def on_device(task: Task, device: str) -> Task:
 def _facts(task: Task) -> Facts:
     sizes = (len(task.train), len(task.validation), len(task.heldout))
     weights = sum(parameter.numel() for parameter in task.network().parameters())
-    return Facts(task.name, task.classes, task.prior, task.steps, task.group, sizes, weights, task.pixels)
+    return Facts(
+        task.name, task.classes, task.prior, task.steps, task.group, sizes, weights, task.pixels, task.bfloat16
+    )
 
 
 def _handler(setup: _Setup) -> Handler:
@@ -97,6 +108,8 @@ def _handler(setup: _Setup) -> Handler:
             return advance(task, setup.stack, job.runs, job.states, job.start, job.stop)
         if isinstance(job, _Evaluate):
             return evaluate(task, job.states, job.split)
+        if isinstance(job, _Pace):
+            return pace(task, setup.stack, job.runs, job.seconds)
         return _facts(task)
 
     return handle
@@ -155,6 +168,7 @@ class Trainer:
     ) -> None:
         """Start the workers and load the task in each."""
         self.device = chosen_device(device)
+        self._automatic = workers is None and self.device == "cpu"
         self.workers = (cores() if self.device == "cpu" else 1) if workers is None else workers
         setup = _Setup(spec, stack, self.device, own_process=self.workers > 0)
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads must not spin beside other workers
@@ -174,6 +188,34 @@ class Trainer:
     ) -> None:
         """End the workers."""
         self._pool.close()
+
+    def settle(self, run: Run) -> float:
+        """Measure how many workers are of use here and end the others, where their number was left open.
+
+        Cores that share their parts are not worth two. Results do not depend on the number of workers,
+        and so may not be decided by a clock alone; what they do depend on, such as precision, is not measured.
+
+        Args:
+            run: a network to train for a moment.
+
+        Returns:
+            How many times as fast as one worker those that are kept train; 0 where nothing was measured.
+        """
+        if not (self._automatic and isinstance(self._pool, Pool) and self.workers > 1):
+            return 0.0
+        runs = (run,) * self.facts.group
+        self._pool.map([_Pace(runs, 0.0)] * self.workers)  # what is first used is first loaded
+        speeds = {count: self._speed(runs, count) for count in sorted({1, self.workers // 2, self.workers})}
+        if not all(speeds.values()):
+            return 0.0
+        self.workers = min(count for count, speed in speeds.items() if speed >= ENOUGH * max(speeds.values()))
+        self._pool.keep(self.workers)
+        return speeds[self.workers] / speeds[1]
+
+    def _speed(self, runs: tuple[Run, ...], count: int) -> float:
+        """Return the steps a second of so many workers together; 0 where one of them gave none."""
+        found = self._pool.map([_Pace(runs, TRIED)] * count)
+        return 0.0 if any(isinstance(one, Lost) for one in found) else sum(found)
 
     def advance(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> list[Outcome]:
         """Train runs from fidelity `start` to `stop`, in sixteenths; see `train.advance`.

@@ -95,11 +95,17 @@ class Progress:
         if self.started is None:
             return "starting"
         facts, recipe = self.started.facts, self.started.recipe
-        where = f"{self.started.device}, {self.started.workers or 'no'} worker{'s' * (self.started.workers != 1)}"
         return (
             f"{facts.name}{setting(recipe)}: {facts.classes} classes, {facts.sizes[0]} training samples, "
-            f"{facts.parameters} weights, {facts.steps} steps; {where}; {self.started.run}"
+            f"{facts.parameters} weights, {facts.steps} steps; {_means(self.started)}; {self.started.run}"
         )
+
+
+def _means(started: Started) -> str:
+    """Say with what is trained: cpu, 2 workers (1.9 times one), bfloat16."""
+    many = f"{started.workers or 'no'} worker{'s' * (started.workers != 1)}"
+    times = f" ({started.times:.1f} times one)" * (started.times > 1.0)
+    return f"{started.device}, {many}{times}" + ", bfloat16" * started.facts.bfloat16
 
 
 class PlainView:

@@ -19,6 +19,7 @@ class Started:
         device: where it trains.
         workers: processes; 0 for this one.
         run: the run's folder.
+        times: how many times as fast as one the workers train, measured at the start; 0 where it was not.
     """
 
     recipe: Recipe
@@ -26,6 +27,7 @@ class Started:
     device: str
     workers: int
     run: str
+    times: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from lossml import backend
-from lossml.proxy import Trainer
+from lossml import backend, zoo
+from lossml.proxy import Run, Trainer
 from lossml.proxy.tasks import check_name
 from lossml.search import folder as folders
 from lossml.search.confirm import confirm, confirm_elsewhere
 from lossml.search.elsewhere import with_tasks
 from lossml.search.events import CohortFinished, Controlling, Event, Listener, Started, silent
 from lossml.search.journal import Journal
-from lossml.search.loop import Search
+from lossml.search.loop import Search, loss_of
 from lossml.search.propose import seed_programs
 from lossml.search.reading import RunRecord, load_run, read_trials
 from lossml.search.recipe import CONTROLS, Recipe, make_recipe, resumed
@@ -93,9 +93,9 @@ def _trainer(recipe: Recipe) -> Trainer:
 
 def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener, *, confirming: bool) -> RunRecord:
     facts = trainer.facts
-    task = as_json(facts)
+    task, times = as_json(facts), trainer.settle(Run(loss_of(zoo.program_of("ce"), 1.0, facts.prior)))
     folders.provenance(run, device=trainer.device, workers=trainer.workers, seed=recipe.seed, task=task)
-    listener(Started(recipe, facts, trainer.device, trainer.workers, str(run)))
+    listener(Started(recipe, facts, trainer.device, trainer.workers, str(run), times))
     deadline = monotonic() + recipe.time_limit if recipe.time_limit else float("inf")
     with folders.reading(run):
         going = Search(recipe, Journal(run / folders.JOURNAL, recipe.objective, recipe.rungs), trainer, listener)

@@ -201,3 +201,30 @@ def test_workers_die_with_their_parent(tmp_path):
     while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_free_number_of_workers_is_measured(monkeypatch):
+    """Where one worker is as fast as several, the others are ended; where several are faster, they stay."""
+    run, before = Run(ProgramLoss("-sum_C(y*logp)")), len(psutil.Process().children())
+    for speeds, kept in (({1: 100.0, 2: 104.0}, 1), ({1: 100.0, 2: 190.0}, 2)):
+        monkeypatch.setattr("lossml.proxy.trainer.cores", lambda: 2)
+        monkeypatch.setattr(Trainer, "_speed", lambda _self, _runs, count, speeds=speeds: speeds[count])
+        with Trainer(TaskSpec("digits"), stack, device="cpu") as trainer:
+            assert trainer.settle(run) == speeds[kept] / 100.0
+            assert (trainer.workers, len(psutil.Process().children())) == (kept, before + kept)
+            assert trainer.advance([run], [None], 0, 1)[0].score is not None
+
+
+def test_workers_are_really_timed():
+    """Training for a moment gives the speed of the workers together; where a loss fails, all workers stay."""
+    with Trainer(TaskSpec("digits"), stack, device="cpu", workers=2) as trainer:
+        runs = (Run(ProgramLoss("-sum_C(y*logp)")),) * trainer.facts.group
+        assert trainer._speed(runs, 1) > 1.0
+        assert trainer._speed((Run(torch.nn.Identity()),), 2) == 0.0
+
+
+def test_a_given_number_of_workers_stays():
+    """What a person asked for is not measured."""
+    with Trainer(TaskSpec("digits"), stack, device="cpu", workers=1) as trainer:
+        assert trainer.settle(Run(ProgramLoss("-sum_C(y*logp)"))) == 0.0
+        assert trainer.workers == 1

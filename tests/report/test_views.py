@@ -167,6 +167,15 @@ def test_the_plain_view_is_a_few_lines():
     assert 10 <= len([line for line in lines if "paired seeds" in line]) <= 12
 
 
+def test_the_first_line_says_with_what_is_trained():
+    """Device, workers, what they are worth together, and the precision."""
+    progress = Progress()
+    progress.take(Started(RECIPE, replace(FACTS, bfloat16=True), "cpu", 2, "runs/x", 1.94))
+    assert "; cpu, 2 workers (1.9 times one), bfloat16; runs/x" in progress.title()
+    progress.take(Started(RECIPE, FACTS, "cpu", 1, "runs/x", 1.0))
+    assert "; cpu, 1 worker; runs/x" in progress.title()
+
+
 def test_the_live_view_draws_every_state():
     """At each event the screen can be drawn, and says what is going on."""
     text = StringIO()
