@@ -10,13 +10,20 @@ from numpy.typing import NDArray
 from lossml.search.statistics import judge, paired_difference
 
 RESAMPLES, ALPHA = 2000, 0.05
+LONG = [name for name, method in METHODS.items() if method.times > 1]
 Curves = dict[str, NDArray[np.float64]]  # by method, (searches, points)
 
 
 def grid(scale: Scale) -> NDArray[np.float64]:
     """Amounts of training, in full trainings, at which searches are looked at."""
-    points = np.geomspace(1, scale.budget * scale.longer, 113).round(2)
-    return np.union1d(points, [scale.budget, scale.budget * scale.longer])
+    ends = sorted({scale.budget * method.times for method in METHODS.values()})
+    return np.union1d(np.geomspace(1, ends[-1], 129).round(2), ends)
+
+
+def until(scale: Scale, method: str) -> NDArray[np.float64]:
+    """Give the amounts of training that a method reaches."""
+    points = grid(scale)
+    return points[points <= scale.budget * METHODS[method].times]
 
 
 def sampled(part: Mapping[str, Any], scale: Scale) -> Curves:
@@ -55,14 +62,14 @@ def reached(curve: NDArray[np.float64], points: NDArray[np.float64], target: flo
 def speed(curves: Curves, scale: Scale, method: str) -> dict[str, Any]:
     """Compare the training a method needs for plain GP's final mean score with plain GP's own, bootstrapped."""
     points, gp, ours = grid(scale), curves["plain GP"], curves[method]
-    usable = points <= (scale.budget * (scale.longer if METHODS[method].long else 1))
+    here, most = until(scale, method), len(until(scale, "plain GP"))
     rng = np.random.default_rng(0)
     picks = [np.arange(len(gp)), *rng.integers(0, len(gp), (RESAMPLES // 4, len(gp)))]
     factors = []
     for pick in picks:
-        goal = gp[pick].mean(0)
+        goal = gp[pick].mean(0)[:most]
         theirs = reached(goal, points, goal[-1])
-        factors.append(theirs / reached(ours[pick].mean(0)[usable], points[usable], goal[-1]))
+        factors.append(theirs / reached(ours[pick].mean(0)[: len(here)], here, goal[-1]))
     low, high = np.quantile(factors[1:], [0.025, 0.975])
     return {"factor": factors[0], "interval": [float(low), float(high)]}
 
@@ -71,13 +78,12 @@ def analysed(parts: Sequence[Mapping[str, Any]], scale: Scale) -> dict[str, Any]
     """Sum up: per task and method the score with its interval, and the comparisons."""
     curves = {part["task"]: sampled(part, scale) for part in parts}
     here = {task: at(found, scale, scale.budget) for task, found in curves.items()}
-    final = {task: at(found, scale, scale.budget * scale.longer) for task, found in curves.items()}
+    final = {
+        task: {m: at(found, scale, scale.budget * METHODS[m].times)[m] for m in LONG} for task, found in curves.items()
+    }
     return {
         "scores": {t: {m: [float(v.mean()), *interval(v)] for m, v in rows.items()} for t, rows in here.items()},
-        "final": {
-            t: {m: [float(rows[m].mean()), *interval(rows[m])] for m in METHODS if METHODS[m].long}
-            for t, rows in final.items()
-        },
+        "final": {t: {m: [float(v.mean()), *interval(v)] for m, v in rows.items()} for t, rows in final.items()},
         "against random": {m: compared(here, m, "random") for m in METHODS if m != "random"},
         "against plain GP": {m: compared(here, m, "plain GP") for m in ("ours", "from scratch")},
         "against from scratch": {m: compared(here, m, "from scratch") for m in METHODS if m.startswith("- ")},
@@ -108,8 +114,8 @@ def markdown(result: Mapping[str, Any], scale: Scale) -> str:
                 "bootstrap interval of 95%."
             ),
             _table(result["scores"], list(METHODS), lambda cell: _percent(*cell)),
-            f"After {scale.budget * scale.longer} full trainings:",
-            _table(result["final"], [m for m in METHODS if METHODS[m].long], lambda cell: _percent(*cell)),
+            "After " + " and ".join(f"{scale.budget * METHODS[m].times} ({m})" for m in LONG) + " full trainings:",
+            _table(result["final"], LONG, lambda cell: _percent(*cell)),
             *(
                 text
                 for key in ("random", "plain GP", "from scratch", "random's final")

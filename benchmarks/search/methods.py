@@ -26,7 +26,7 @@ class Method:
         pruner: as in a recipe.
         seeds: as in a recipe.
         rules: which tests a program must pass to be trained.
-        long: whether it goes on for longer than the steps at which all are compared.
+        times: as many steps as those at which all are compared are trained.
     """
 
     what: str
@@ -34,12 +34,12 @@ class Method:
     pruner: str = "asha"
     seeds: str = "none"
     rules: Rules = ALL_RULES
-    long: bool = False
+    times: int = 1
 
 
 METHODS: Mapping[str, Method] = {
-    "random": Method("random programs, each trained to the end", "random", "none", rules=PLAIN, long=True),
-    "plain GP": Method("evolution, each program trained to the end", "evolve", pruner="none", rules=PLAIN, long=True),
+    "random": Method("random programs, each trained to the end", "random", "none", rules=PLAIN, times=4),
+    "plain GP": Method("evolution, each program trained to the end", "evolve", pruner="none", rules=PLAIN, times=8),
     "ours": Method("everything, beginning with the published losses", seeds="zoo"),
     "from scratch": Method("ours without the published losses"),
     "- screens": Method("from scratch, without screens", rules=Rules(screens=False)),
@@ -57,13 +57,11 @@ class Scale:
     Attributes:
         searches: per task and method.
         budget: steps of each search, in full trainings.
-        longer: times as many for random search and plain GP.
         seeds: fresh ones on which every incumbent is confirmed.
     """
 
     searches: int = 20
     budget: int = 32
-    longer: int = 4
     seeds: int = 5
 
 
@@ -106,8 +104,7 @@ def recipe_of(method: Method, task: Task, objective: str, seed: int) -> Recipe:
 def search(seat: Seat, recipe: Recipe, method: Method, scale: Scale) -> list[Incumbent]:
     """Run one search and return how its answer changed."""
     memory = Memory()
-    most = FULL * scale.budget * (scale.longer if method.long else 1)
-    Search(recipe, memory, seat, silent, method.rules).run(float("inf"), most)
+    Search(recipe, memory, seat, silent, method.rules).run(float("inf"), FULL * scale.budget * method.times)
     return incumbents(memory.found, recipe.objective)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
-from analysis import grid, interval, sampled
+from analysis import grid, interval, sampled, until
 from methods import METHODS, Scale
 from numpy.typing import NDArray
 
@@ -36,7 +36,7 @@ def figure(parts: Sequence[Mapping[str, Any]], scale: Scale) -> str:
 
 def _panel(part: Mapping[str, Any], scale: Scale) -> str:
     points, curves = grid(scale), sampled(part, scale)
-    ends = {m: len(points) if METHODS[m].long else int((points <= scale.budget).sum()) for m in METHODS}
+    ends = {m: len(until(scale, m)) for m in METHODS}
     means = {m: values.mean(0)[: ends[m]] for m, values in curves.items()}
     high = 100 * max(float(mean.max()) for mean in means.values())
     low = 100 * float(np.median([mean[len(points) // 3] for mean in means.values()]))
