@@ -23,8 +23,8 @@ class Augment(Protocol):
 class Drawn(Protocol):
     """An `Augment` in two steps, for many networks in one go: draw for each, then change all their batches."""
 
-    def draw(self, samples: int, generator: torch.Generator, /) -> Tensor:
-        """Draw what is random for one batch."""
+    def draw(self, batches: int, samples: int, generator: torch.Generator, /) -> Tensor:
+        """Draw what is random for so many batches of so many samples, (batches, samples, ...)."""
         ...
 
     def apply(self, inputs: Tensor, targets: Tensor, drawn: Tensor, /) -> tuple[Tensor, Tensor]:
@@ -46,15 +46,15 @@ class FlipAndShift:
 
     def __call__(self, images: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Change one batch."""
-        drawn = self.draw(len(images), generator)
-        moved, said = self.apply(images.unsqueeze(0), targets.unsqueeze(0), drawn.unsqueeze(0))
+        drawn = self.draw(1, len(images), generator)
+        moved, said = self.apply(images.unsqueeze(0), targets.unsqueeze(0), drawn)
         return moved[0], said[0]
 
-    def draw(self, samples: int, generator: torch.Generator) -> Tensor:
-        """Draw whether each image is mirrored, and how far down and right it goes: (B, 3), on the CPU."""
-        mirror = torch.rand(samples, generator=generator) < 0.5
-        places = torch.randint(0, 2 * MARGIN + 1, (samples if self.apart else 1, 2), generator=generator)
-        return torch.cat([mirror.long().unsqueeze(1), places.expand(samples, 2)], dim=1)
+    def draw(self, batches: int, samples: int, generator: torch.Generator) -> Tensor:
+        """Draw whether each image is mirrored, and how far down and right it goes: (batches, B, 3), on the CPU."""
+        mirror = torch.rand(batches, samples, 1, generator=generator) < 0.5
+        places = torch.randint(0, 2 * MARGIN + 1, (batches, samples if self.apart else 1, 2), generator=generator)
+        return torch.cat([mirror.long(), places.expand(batches, samples, 2)], dim=2)
 
     def apply(self, images: Tensor, targets: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
         """Change batches (K, B, C, H, W) with masks (K, B, H, W) or classes (K, B) as drawn (K, B, 3)."""

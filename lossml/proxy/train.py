@@ -25,6 +25,7 @@ from lossml.proxy.task import Split, Task
 SIXTEENTHS = 16  # fidelity is counted in these
 EVALUATED = 2_000  # samples in one evaluation call
 PIXELS = 200_000  # pixels of masks in one
+BLOCK = 32  # steps whose augmentation is drawn in one go
 GROUP = 16  # networks that answer together so many; more of them take fewer samples at once
 
 Stack = Callable[[Sequence[Any]], nn.Module]
@@ -84,28 +85,40 @@ def initial(task: Task, seed: int) -> Weights:
 
 
 @lru_cache(maxsize=8)
-def _orders(samples: int, seeds: tuple[int, ...], epoch: int) -> Tensor:
+def _orders(samples: int, seeds: tuple[int, ...], epoch: int, device: torch.device) -> Tensor:
     """Draw a random order of the samples for each seed, (K, N)."""
-    return torch.stack([torch.randperm(samples, generator=_mixed(seed, epoch)) for seed in seeds])
+    return torch.stack([torch.randperm(samples, generator=_mixed(seed, epoch)) for seed in seeds]).to(device)
 
 
 def _indices(task: Task, seeds: tuple[int, ...], step: int) -> Tensor:
     """Choose each run's samples of a step, (K, B): a fresh order each epoch, the incomplete last batch left out."""
     samples, size = len(task.train), task.batch_size
     epoch, place = divmod(step, samples // size)
-    return _orders(samples, seeds, epoch)[:, place * size : (place + 1) * size]
+    return _orders(samples, seeds, epoch, task.train.targets.device)[:, place * size : (place + 1) * size]
+
+
+@lru_cache(maxsize=2)
+def _drawn(task: Task, seeds: tuple[int, ...], block: int) -> Tensor:
+    """Draw how each run changes the batches of a block of steps, (K, steps, B, ...).
+
+    In one go, as a generator for each network and step is more work than the step where many networks are small.
+    """
+    augment: Any = task.augment
+    found = torch.stack([augment.draw(BLOCK, task.batch_size, _mixed(seed, block, 1)) for seed in seeds])
+    return found.to(task.train.targets.device)
 
 
 def _batch(task: Task, runs: Sequence[Run], step: int) -> tuple[Tensor, Tensor]:
     """Collect each run's inputs (K, B, ...) and targets (K, B) or masks (K, B, H, W)."""
-    index = _indices(task, tuple(run.seed for run in runs), step).to(task.train.targets.device, non_blocking=True)
+    seeds = tuple(run.seed for run in runs)
+    index = _indices(task, seeds, step)
     inputs, targets = task.train.inputs[index], task.train.targets[index]
     if task.augment is None:
         return inputs, targets
-    generators = [_mixed(run.seed, step, 1) for run in runs]
     if isinstance(task.augment, Drawn):
-        drawn = torch.stack([task.augment.draw(task.batch_size, generator) for generator in generators])
-        return task.augment.apply(inputs, targets, drawn)
+        block, place = divmod(step, BLOCK)
+        return task.augment.apply(inputs, targets, _drawn(task, seeds, block)[:, place])
+    generators = [_mixed(seed, step, 1) for seed in seeds]
     changed = [task.augment(x, y, own) for x, y, own in zip(inputs, targets, generators, strict=True)]
     return torch.stack([x for x, _ in changed]), torch.stack([y for _, y in changed])
 

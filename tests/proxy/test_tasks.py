@@ -338,7 +338,7 @@ def test_batches_of_many_networks_are_changed_as_each_alone():
     """What is drawn for each network and done for all is what each one's own call gives, images and masks."""
     images = torch.randint(0, 255, (3, 4, 2, 8, 9), dtype=torch.uint8)
     masks = torch.randint(0, 5, (3, 4, 8, 9))
-    drawn = torch.stack([flip_and_shift.draw(4, torch.Generator().manual_seed(k)) for k in range(3)])
+    drawn = torch.cat([flip_and_shift.draw(1, 4, torch.Generator().manual_seed(k)) for k in range(3)])
     moved, said = flip_and_shift.apply(images, masks, drawn)
     for k in range(3):
         one, mask = flip_and_shift(images[k], masks[k], torch.Generator().manual_seed(k))
@@ -351,7 +351,7 @@ def test_images_can_be_shifted_each_by_itself():
     images = torch.randint(1, 255, (5, 2, 8, 9), dtype=torch.uint8)
     augment = FlipAndShift(apart=True)
     moved, _ = augment(images, torch.zeros(5, dtype=torch.long), torch.Generator().manual_seed(7))
-    drawn = augment.draw(5, torch.Generator().manual_seed(7))
+    (drawn,) = augment.draw(1, 5, torch.Generator().manual_seed(7))
     assert len({tuple(row) for row in drawn[:, 1:].tolist()}) > 1
     for image, found, (mirror, down, right) in zip(images, moved, drawn.tolist(), strict=True):
         wide = torch.nn.functional.pad(image.flip(-1) if mirror else image, (2, 2, 2, 2))

@@ -12,7 +12,7 @@ from lossml.backend.adamw import rate
 from lossml.proxy import Run, Split, Task, TaskSpec, load_task
 from lossml.proxy.augment import flip_and_shift
 from lossml.proxy.networks import MLP, MatrixConv, PooledConv, StridedConv, whitening
-from lossml.proxy.train import AdamW, Weights, advance, evaluate, initial
+from lossml.proxy.train import BLOCK, AdamW, Weights, _batch, _drawn, advance, evaluate, initial
 
 TEXTS = ("-sum_C(y*logp)", "sum_C(y*(1 - p))", "sum_C((p - y)^2)", "-y*(1 - p)^2*logp")
 
@@ -158,6 +158,18 @@ def test_augmentation_and_bfloat16_are_used(images):
     (outcome,) = advance(changed, stack, [Run(ProgramLoss("-y*logp"), 1.0, 0)], [None], 0, 16)
     assert len(set(seen)) > 10
     assert outcome.failure is None
+
+
+def test_augmentation_follows_from_seed_and_step_alone(images):
+    """Whoever trains beside it and wherever a training goes on, a network sees the same pictures; each step others."""
+    images = replace(images, augment=flip_and_shift)
+    one, other = (Run(ProgramLoss("-y*logp"), 1.0, seed) for seed in (0, 1))
+    drawn = []
+    for step in (0, BLOCK - 1, BLOCK, BLOCK + 1):
+        alone, beside = (_batch(images, some, step)[0][0] for some in ([one], [one, other]))
+        assert torch.equal(alone, beside)
+        drawn.append(_drawn(images, (0,), step // BLOCK)[0, step % BLOCK])
+    assert len({str(part.tolist()) for part in drawn}) == len(drawn)
 
 
 def test_progress_reaches_the_losses(task):
