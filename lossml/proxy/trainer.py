@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -16,7 +17,8 @@ from lossml.proxy.tasks import TaskSpec, load_task
 from lossml.proxy.train import Outcome, Run, Stack, Weights, advance, evaluate, pace
 
 TIME_LIMIT = 600.0  # seconds for one group of runs
-TRIED, ENOUGH = 0.4, 0.95  # seconds for each number of workers; share of the best speed with which fewer are kept
+ROUNDS, TRIED = 3, 0.2  # how often each number of workers is tried, and for how many seconds
+ENOUGH = 0.95  # share of the best speed with which fewer workers are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,12 @@ def chosen_device(device: str) -> str:
     return device
 
 
+def _useful(rounds: Sequence[Mapping[int, float]]) -> int:
+    """Return the fewest workers that were as fast as any in every round, as one round may have met a busy moment."""
+    enough = [n for n in rounds[0] if all(speeds[n] >= ENOUGH * max(speeds.values()) for speeds in rounds)]
+    return min(enough, default=max(rounds[0]))
+
+
 class Trainer:
     """Trains and scores runs; use it in a `with` statement.
 
@@ -205,12 +213,13 @@ class Trainer:
             return 0.0
         runs = (run,) * self.facts.group
         self._pool.map([_Pace(runs, 0.0)] * self.workers)  # what is first used is first loaded
-        speeds = {count: self._speed(runs, count) for count in sorted({1, self.workers // 2, self.workers})}
-        if not all(speeds.values()):
+        counts = sorted({1, self.workers // 2, self.workers})
+        rounds = [{count: self._speed(runs, count) for count in counts} for _ in range(ROUNDS)]
+        if not all(speed for speeds in rounds for speed in speeds.values()):
             return 0.0
-        self.workers = min(count for count, speed in speeds.items() if speed >= ENOUGH * max(speeds.values()))
+        self.workers = _useful(rounds)
         self._pool.keep(self.workers)
-        return speeds[self.workers] / speeds[1]
+        return median(speeds[self.workers] / speeds[1] for speeds in rounds)
 
     def _speed(self, runs: tuple[Run, ...], count: int) -> float:
         """Return the steps a second of so many workers together; 0 where one of them gave none."""

@@ -15,7 +15,7 @@ from lossml.backend import ProgramLoss, stack
 from lossml.errors import DataError, LossMLError, UsageError
 from lossml.proxy import Run, TaskSpec, Trainer
 from lossml.proxy.pool import Lost, Pool
-from lossml.proxy.trainer import chosen_device
+from lossml.proxy.trainer import _useful, chosen_device
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*leaked.*")
 
@@ -213,6 +213,13 @@ def test_a_free_number_of_workers_is_measured(monkeypatch):
             assert trainer.settle(run) == speeds[kept] / 100.0
             assert (trainer.workers, len(psutil.Process().children())) == (kept, before + kept)
             assert trainer.advance([run], [None], 0, 1)[0].score is not None
+
+
+def test_one_busy_moment_ends_no_worker():
+    """Fewer workers are kept only where they were as fast in every round; where rounds disagree, all stay."""
+    assert _useful([{1: 100.0, 2: 99.0, 4: 101.0}] * 3) == 1
+    assert _useful([{1: 100.0, 2: 190.0, 4: 195.0}] * 3) == 2
+    assert _useful([{1: 100.0, 2: 80.0, 4: 90.0}, {1: 100.0, 2: 190.0, 4: 300.0}]) == 4
 
 
 def test_workers_are_really_timed():
