@@ -1,6 +1,9 @@
 """What every test shares: one thread, reproducible properties, and the real data sets."""
 
+import importlib
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,21 @@ def data_root() -> Path:
     root = Path(os.environ["LOSSML_DATA"])
     assert root.is_dir(), f"LOSSML_DATA is {root}, which is no folder"
     return root
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch) -> Callable[[str, str], str]:
+    """(name, source) -> name: write a module as a user does, in an empty folder in which lossml then runs."""
+
+    def write(name: str, source: str) -> str:
+        (tmp_path / f"{name}.py").write_text(source)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", ["", *sys.path])
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        importlib.invalidate_caches()
+        return name
+
+    return write
 
 
 def _has_data() -> bool:
