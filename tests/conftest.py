@@ -3,7 +3,8 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _server_ends() -> Iterator[None]:
+    """What `multiprocessing` forks processes from has written down its coverage before the tests end."""
+    yield
+    forkserver._forkserver._stop()
 
 
 @pytest.fixture(scope="session")
