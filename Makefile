@@ -4,8 +4,12 @@
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
+# Processes that tests start, hundreds of them, find modules compiled, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
+ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
-.PHONY: help install search test lint types layers unit docs wheel try-wheel clean
+endif
+.PHONY: help install search test lint types layers compiled unit docs wheel try-wheel clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -13,6 +17,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 WHEEL_VENV := $(abspath .venv-wheel)
 FULLY_COVERED := lossml/program/*,lossml/algebra/*,lossml/evolve/*
+
+# The lines of a gate stay together, where make can do that.
+TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync)
 
 # uv resolves and installs several times faster; where it cannot be had, pip does the same.
 INSTALL = @install_into() { python=$$1; shift; \
@@ -44,7 +51,10 @@ search: $(VENV)/.installed
 	$(BIN)/lossml search --dataset digits --budget 60
 	$(BIN)/lossml export best --format torch -o my_loss.py
 
-test: lint types layers unit docs wheel
+# What takes one core runs side by side; tests take all cores themselves.
+test: $(VENV)/.installed-test
+	$(MAKE) --no-print-directory --jobs 2 $(TOGETHER) SIDE_BY_SIDE=yes lint types layers compiled wheel
+	$(MAKE) --no-print-directory unit docs
 	@echo "Every gate passed."
 
 lint: $(VENV)/.installed-test
@@ -57,6 +67,12 @@ types: $(VENV)/.installed-test
 layers: $(VENV)/.installed-test
 	$(BIN)/lint-imports --no-cache
 
+# The machine in both precisions, which processes of tests that begin together would each compile.
+compiled: $(VENV)/.installed-test
+	$(BIN)/python -c 'import torch; from lossml.backend import ProgramLoss, stack; \
+	run = stack([ProgramLoss("-y*logp")]); label = torch.zeros(1, 1, dtype=torch.long); \
+	[run(torch.zeros(1, 1, 2, dtype=kind), label) for kind in (torch.float32, torch.float64)]'
+
 unit: $(VENV)/.installed-test
 	rm -f .coverage .coverage.*
 	$(BIN)/pytest --ignore=tests/test_docs.py -n 2 --durations=10 --cov --cov-report=
@@ -64,8 +80,8 @@ unit: $(VENV)/.installed-test
 	$(BIN)/coverage report --fail-under=90
 
 docs: $(VENV)/.installed-test
-	$(BIN)/pytest -n 2 tests/test_docs.py
-	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	LOSSML_SITE=build/site $(BIN)/pytest -n 2 tests/test_docs.py
 
 # The wheel in an environment of its own, away from the checkout, as a user gets it.
 wheel: $(VENV)/.installed-test

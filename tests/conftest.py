@@ -1,6 +1,10 @@
 """What every test shares: one thread, reproducible properties, and the real data sets."""
 
+import importlib
 import os
+import sys
+from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -30,12 +34,34 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _server_ends() -> Iterator[None]:
+    """What `multiprocessing` forks processes from has written down its coverage before the tests end."""
+    yield
+    forkserver._forkserver._stop()
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real data sets; tests that ask for it run only where LOSSML_DATA names one."""
     root = Path(os.environ["LOSSML_DATA"])
     assert root.is_dir(), f"LOSSML_DATA is {root}, which is no folder"
     return root
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch) -> Callable[[str, str], str]:
+    """(name, source) -> name: write a module as a user does, in an empty folder in which lossml then runs."""
+
+    def write(name: str, source: str) -> str:
+        (tmp_path / f"{name}.py").write_text(source)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", ["", *sys.path])
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        importlib.invalidate_caches()
+        return name
+
+    return write
 
 
 def _has_data() -> bool:

@@ -75,6 +75,20 @@ def run(block: Block, page: Path, names: dict[str, object]) -> None:
         run_bash(block, page)
 
 
+@pytest.fixture
+def share_of_cores():
+    """What a page may use beside other pages: a search that thinks it has all cores starts as many processes."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores, number = sorted(os.sched_getaffinity(0)), os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    pages = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    os.sched_setaffinity(0, cores[int(number) % len(cores) :: pages])
+    yield
+    os.sched_setaffinity(0, cores)
+
+
+@pytest.mark.usefixtures("share_of_cores")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_runs_as_written(page, tmp_path, monkeypatch):
     """Every example works: what a reader copies does what the page says."""
@@ -138,7 +152,9 @@ def test_the_page_of_the_api_has_every_public_name():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Build the site as `make docs` does."""
+    """The site that `make docs` has built for both its processes, or one built here as it does."""
+    if built := os.environ.get("LOSSML_SITE"):
+        return ROOT / built
     folder = tmp_path_factory.mktemp("site")
     words = ["-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}

@@ -122,6 +122,12 @@ def _value(op, x, y):
 
 
 @triton.jit
+def _of_larger(g, x, y):
+    """Give g to x where it is larger than y; a tie shares it, and what is smaller gets zero, whatever g is."""
+    return tl.where(x == y, 0.5 * g, tl.where(x < y, 0.0, g))
+
+
+@triton.jit
 def _first_slope(op, g, x, y, v):
     """Take the gradient g of v = op(x, y) to x, as torch does: ties share it, a kink has none."""
     d = g
@@ -135,10 +141,10 @@ def _first_slope(op, g, x, y, v):
         d = g * (x + x)
     elif op == EXP:
         d = g * v
-    elif op == MAX:  # what is not chosen gets zero, whatever comes from above
-        d = tl.where(x == y, 0.5 * g, tl.where(x < y, 0.0, g))
+    elif op == MAX:
+        d = _of_larger(g, x, y)
     elif op == MIN:
-        d = tl.where(x == y, 0.5 * g, tl.where(x > y, 0.0, g))
+        d = _of_larger(g, y, x)
     elif op == NONZERO:
         d = tl.where(x != 0, g, 0.0)
     elif op == LOG:
@@ -173,9 +179,9 @@ def _second_slope(op, g, x, y, v):
     elif op == DIV:
         d = -g * (v / y)
     elif op == MAX:
-        d = tl.where(x == y, 0.5 * g, tl.where(y < x, 0.0, g))
+        d = _of_larger(g, y, x)
     elif op == MIN:
-        d = tl.where(x == y, 0.5 * g, tl.where(y > x, 0.0, g))
+        d = _of_larger(g, x, y)
     elif op == POW:
         d = g * (v * _log(x))
     return d

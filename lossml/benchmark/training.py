@@ -18,7 +18,8 @@ from typing import IO, Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor, multiprocessing, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lossml.backend import ForeignLoss
@@ -105,9 +106,17 @@ def fabric_for(recipe: Training, machine: Machine) -> Fabric:
     """Make the Fabric of a machine."""
     kind, _, place = machine.device.partition(":")
     devices: int | list[int] = [int(place)] if place and machine.devices == 1 else machine.devices
-    strategy = "ddp_spawn" if machine.devices > 1 else "auto"
+    strategy = _several(kind) if machine.devices > 1 else "auto"
     chosen: Any = precision(recipe, machine.device)
     return Fabric(accelerator=kind, devices=devices, strategy=strategy, precision=chosen)
+
+
+def _several(kind: str) -> DDPStrategy:
+    """Choose how several processes start: on a CPU from one that has imported all they need, which takes seconds."""
+    if kind != "cpu" or torch.cuda.is_initialized():
+        return DDPStrategy(start_method="spawn")  # CUDA cannot be used in the fork of a process that has used it
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+    return DDPStrategy(start_method="forkserver")
 
 
 def train(fabric: Fabric, recipe: Training, data: Data, job: Job, machine: Machine) -> Trained:

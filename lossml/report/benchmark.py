@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from types import TracebackType
-from typing import Self
 
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from lossml.benchmark.events import Training
 from lossml.benchmark.recipe import Training as Recipe
-from lossml.report.live import duration
+from lossml.report.screens import Lines, Screen
+from lossml.report.words import duration
 from lossml.search.events import Confirming, Event
 
 STAGES = {"tune": "choosing learning rates", "seeds": "paired seeds"}
@@ -61,7 +59,7 @@ class Progress:
         return f"{STAGES[self.stage.stage]}: {min(self.done, total):.1f} of {total} trainings, {when}"
 
 
-class PlainView:
+class PlainView(Lines):
     """One line from time to time, for logs and pipes.
 
     Args:
@@ -71,17 +69,9 @@ class PlainView:
 
     def __init__(self, console: Console, title: str) -> None:
         """Say what is trained."""
-        self._console, self._progress, self._told = console, Progress(title), ""
-        self._console.print(Text(title), soft_wrap=True)
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Do nothing."""
+        super().__init__(console)
+        self._progress, self._told = Progress(title), ""
+        self._say(title)
 
     def __call__(self, event: Event | Training) -> None:
         """Write ten lines a stage."""
@@ -89,11 +79,11 @@ class PlainView:
         stage = self._progress.stage
         tenth = f"{stage.stage}{int(10 * self._progress.done / max(1, stage.total))}" if stage else ""
         if tenth != self._told:
-            self._console.print(Text(self._progress.text()), soft_wrap=True)
+            self._say(self._progress.text())
         self._told = tenth
 
 
-class LiveView:
+class LiveView(Screen):
     """A screen that follows the trainings.
 
     Args:
@@ -103,19 +93,8 @@ class LiveView:
 
     def __init__(self, console: Console, title: str) -> None:
         """Draw on a console."""
+        super().__init__(console, rate=2)
         self._progress = Progress(title)
-        self._live = Live(self, console=console, refresh_per_second=2, transient=True)
-
-    def __enter__(self) -> Self:
-        """Begin to draw."""
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Clear the screen."""
-        self._live.stop()
 
     def __call__(self, event: Event | Training) -> None:
         """Take an event in; the next refresh shows it."""

@@ -3,15 +3,13 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from lossml.report.screens import Lines, Screen
 from lossml.report.tables import leaderboard, leaders, rejected, states
 from lossml.report.words import duration, last_score, setting
 from lossml.search.events import CohortFinished, Confirming, Controlling, Event, Proposed, RungStarted, Started
@@ -108,22 +106,13 @@ def _means(started: Started) -> str:
     return f"{started.device}, {many}{times}" + ", bfloat16" * started.facts.bfloat16
 
 
-class PlainView:
+class PlainView(Lines):
     """One line per event, for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
         """Write to a console."""
-        self._console, self._progress = console, Progress()
-        self._told = -1
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Do nothing."""
+        super().__init__(console)
+        self._progress, self._told = Progress(), -1
 
     def __call__(self, event: Event) -> None:
         """Write what is worth a line."""
@@ -151,28 +140,14 @@ class PlainView:
             return "none alive"
         return f"best {last_score(found[0], recipe.objective)} by {found[0].program}"
 
-    def _say(self, line: str) -> None:
-        self._console.print(Text(line), soft_wrap=True)
 
-
-class LiveView:
+class LiveView(Screen):
     """A screen that follows the search."""
 
     def __init__(self, console: Console) -> None:
         """Draw on a console that is a terminal."""
+        super().__init__(console, rate=4)
         self._progress = Progress()
-        self._live = Live(self, console=console, refresh_per_second=4, transient=True)
-
-    def __enter__(self) -> Self:
-        """Begin to draw."""
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Clear the screen."""
-        self._live.stop()
 
     def __call__(self, event: Event) -> None:
         """Take an event in; the next refresh shows it."""

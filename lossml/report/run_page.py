@@ -10,7 +10,7 @@ from lossml.report import run_rows as rows
 from lossml.report.card_page import advice_list, card_parts
 from lossml.report.markup import Child, page, table, tag
 from lossml.report.run_plots import Dot, Estimate, Path, family_plot, front_plot, intervals, rung_plot
-from lossml.report.tables import corrected_row, leaders
+from lossml.report.tables import comparison_caption, corrected_row, leaders
 from lossml.report.words import fidelity, last_score, plotted, reached, unit
 from lossml.search.cost import cost
 from lossml.search.family import Ancestor, family
@@ -75,7 +75,7 @@ def _elsewhere(record: RunRecord, _cards: Sequence[Described]) -> Iterator[Child
 
 
 def _compared(comparison: Comparison, name: str) -> Element:
-    heads, caption = rows.comparison_heads(comparison), rows.comparison_caption(comparison)
+    heads, caption = rows.comparison_heads(comparison), comparison_caption(comparison)
     return table(heads, rows.comparison_rows(comparison), caption, numbers=range(2, 9), name=name)
 
 

@@ -165,17 +165,6 @@ def _mean(metrics: tuple[Metrics, ...], name: str) -> float:
     return sum(float(getattr(one, name)) for one in metrics) / len(metrics)
 
 
-def comparison_caption(comparison: Comparison) -> str:
-    """Say how the contenders were compared."""
-    design = comparison.design
-    return (
-        f"{design.seeds} paired seeds, {comparison.samples} held-out samples; ± is the spread over seeds. Intervals "
-        f"and p are corrected for their number, found and known losses apart (Holm, {design.alpha:g}). "
-        "Two trainings of the reference differ by "
-        f"{written(comparison.noise, design.objective)} (one standard deviation)."
-    )
-
-
 def trial_rows(trials: list[Trial], recipe: Recipe) -> Rows:
     """Write a row for every trial, as a leaderboard orders them."""
     return [

@@ -121,7 +121,7 @@ def comparison_table(comparison: Comparison) -> RenderableType:
         column.justify = "right"
     for row in comparison.rows:
         table.add_row(*_cells(row, comparison))
-    return Group(table, Text(_caption(comparison), style="dim"))
+    return Group(table, Text(comparison_caption(comparison), style="dim"))
 
 
 def _cells(row: Row, comparison: Comparison) -> list[RenderableType]:
@@ -142,7 +142,8 @@ def _cells(row: Row, comparison: Comparison) -> list[RenderableType]:
     return [Text(label), f"{row.lr:g}", mean, *between, f"{nll:.3f}", f"{100 * ece:.1f}", verdict]
 
 
-def _caption(comparison: Comparison) -> str:
+def comparison_caption(comparison: Comparison) -> str:
+    """Say how the contenders were compared."""
     design = comparison.design
     return (
         f"{design.seeds} paired seeds, {comparison.samples} held-out samples; ± is the spread over seeds. Intervals "

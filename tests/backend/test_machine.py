@@ -4,49 +4,20 @@ import random
 
 import pytest
 import torch
+from tensors import KINKS, PRIOR, alike, on_tensors, points
 
 from lossml import zoo
-from lossml.backend import ProgramLoss, kernel, ops, runtime, stack
-from lossml.backend.batch import run, schedule
+from lossml.backend import ProgramLoss, kernel, ops, stack
 from lossml.backend.bytecode import assemble, fits
-from lossml.backend.interpret import Inputs
 from lossml.backend.machine import LARGEST, Machine, make_machine, serves
-from lossml.backend.weighting import weights_of
 from lossml.program import parse, show
 from lossml.program.grammar import classification_grammar, generate
 from lossml.program.primitives import OPERATIONS, TERMINALS
-
-PRIOR = torch.tensor([0.4, 0.3, 0.1, 0.15, 0.05], dtype=torch.float64)
 
 
 def random_programs(count: int, seed: int):
     rng, grammar = random.Random(seed), classification_grammar(prior=True, progress=True)
     return [generate(rng, grammar) for _ in range(count)]
-
-
-def points(count: int, dtype: torch.dtype, spread: float = 2.0):
-    generator = torch.Generator().manual_seed(5)
-    logits = torch.randn(count, 7, 5, generator=generator, dtype=torch.float64).to(dtype) * spread
-    return logits, torch.randint(0, 5, (count, 7), generator=generator)
-
-
-def on_tensors(programs, logits, target, progress):
-    leaf = logits.unsqueeze(3).clone().requires_grad_()
-    y, _ = runtime.one_hot(target.unsqueeze(2), leaf, None)
-    losses = run(schedule(programs), Inputs(leaf, y, weights_of(y, None, None), PRIOR, progress))
-    (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True, materialize_grads=True)
-    return losses.detach(), gradient.squeeze(3)
-
-
-def alike(ours, theirs, tolerance):
-    """Say of each program whether two (losses, gradients) agree, gradients relative to their size."""
-    sizes = theirs[1].abs().flatten(1).amax(1).nan_to_num(0.0, 0.0).clamp_min(1e-6).view(-1, 1, 1)
-    pairs = (
-        (ours[0].unsqueeze(1), theirs[0].unsqueeze(1)),
-        ((ours[1] / sizes).flatten(1), (theirs[1] / sizes).flatten(1)),
-    )
-    rows = [torch.isclose(a, b, tolerance, tolerance, equal_nan=True).all(1) for a, b in pairs]
-    return rows[0] & rows[1]
 
 
 @pytest.mark.parametrize("spread", [0.1, 2.0, 6.0])
@@ -87,19 +58,7 @@ def test_confidently_wrong_answers_keep_their_gradient():
     assert gradients[0, 0].tolist() == pytest.approx([-1, 1, 0, 0, 0])
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "max(p, p)*y",
-        "min(y, p)",
-        "max_C(z*y)*p",
-        "abs(p - p)*y",
-        "(p*y)^0.7",
-        "sqrt(p)*y",
-        "logabs(y - p)",
-        "log(1-p)*y",
-    ],
-)
+@pytest.mark.parametrize("text", KINKS)
 def test_ties_kinks_and_underflows_are_torchs(text):
     """Where arguments are equal, at a kink, and where p underflows to zero, slopes are what torch's are."""
     logits = torch.tensor([[[0.0, 0.0, 0.0], [0.0, 200.0, 0.0], [50.0, 50.0, -50.0]]])

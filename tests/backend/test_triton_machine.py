@@ -7,25 +7,23 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
+import interpreted
 import pytest
+import tensors
 import torch
 from torch._subclasses import FakeTensorMode
 
-from lossml.backend import ProgramLoss, gpu, runtime, stack
-from lossml.backend.batch import run, schedule
+from lossml.backend import ProgramLoss, gpu, stack
 from lossml.backend.bytecode import STEPS, assemble
-from lossml.backend.interpret import Inputs
 from lossml.backend.machine import make_machine
-from lossml.backend.weighting import weights_of
 from lossml.program import parse, show
 from lossml.program.grammar import classification_grammar, generate
 
 pytestmark = pytest.mark.skipif(not gpu.triton_is_there(), reason="Triton is not installed")
 NATIVE = torch.cuda.is_available()
 on_a_gpu = pytest.mark.skipif(not NATIVE, reason="no GPU")
-PRIOR = torch.tensor([0.4, 0.3, 0.1, 0.15, 0.05])
+PRIOR = tensors.PRIOR.float()
 
 EVERY_STEP = (
     "-sum_C(y*logp) + mean_C(p*C) - max_C(z*y)*0.1",
@@ -37,39 +35,21 @@ EVERY_STEP = (
     "z^3*y + z^2*(1 - y) + exp(mean_B(mean_C(p*y)))",
     "(0 - log(max_C(mean_B(p)) + sum_C(mean_B(y*p))))*mean_B(max_C(z))",
 )
-KINKS = (
-    "max(p, p)*y",
-    "min(y, p)",
-    "max_C(z*y)*p",
-    "abs(p - p)*y",
-    "(p*y)^0.7",
-    "sqrt(p)*y",
-    "logabs(y - p)",
-    "log(1-p)*y",
-)
 
 
 @pytest.fixture(scope="module")
-def helper():
-    """The module beside this one, by a name that another process can import."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parent))
-        import interpreted
-
-        yield interpreted
-
-
-@pytest.fixture(scope="module")
-def machine_run(helper):
+def machine_run():
     """(programs, logits, target, ignore_index=None) -> losses and gradients, by the kernel."""
 
     def natively(programs, logits, target, ignore_index=None):
-        found = helper.run([show(one) for one in programs], logits.cuda(), target.cuda(), PRIOR.cuda(), ignore_index)
+        found = interpreted.run(
+            [show(one) for one in programs], logits.cuda(), target.cuda(), PRIOR.cuda(), ignore_index
+        )
         return tuple(one.cpu() for one in found)
 
     def elsewhere(programs, logits, target, ignore_index=None):
         given = [show(one) for one in programs], logits, target, PRIOR, ignore_index
-        return pickle.loads(pool.submit(helper.run_pickled, pickle.dumps(given)).result())
+        return pickle.loads(pool.submit(interpreted.run_pickled, pickle.dumps(given)).result())
 
     if NATIVE:
         yield natively
@@ -81,29 +61,16 @@ def machine_run(helper):
         yield elsewhere
 
 
-def points(count: int, spread: float = 2.0, samples: int = 6, classes: int = 5):
-    generator = torch.Generator().manual_seed(5)
-    logits = torch.randn(count, samples, classes, generator=generator) * spread
-    return logits, torch.randint(0, classes, (count, samples), generator=generator)
+def points(count, spread=2.0, samples=6, classes=5):
+    return tensors.points(count, torch.float32, spread, samples, classes)
 
 
 def on_tensors(programs, logits, target, ignore_index=None):
-    leaf = logits.unsqueeze(3).clone().requires_grad_()
-    y, mask = runtime.one_hot(target.unsqueeze(2), leaf, ignore_index)
-    losses = run(schedule(programs), Inputs(leaf, y, weights_of(y, mask, None), PRIOR, 0.3))
-    (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True, materialize_grads=True)
-    return losses.detach(), gradient.squeeze(3)
+    return tensors.on_tensors(programs, logits, target, 0.3, ignore_index)
 
 
 def alike(ours, theirs, tolerance):
-    """Say of each program whether two (losses, gradients) agree, gradients relative to their size."""
-    sizes = theirs[1].abs().flatten(1).amax(1).nan_to_num(0.0, 0.0).clamp_min(1e-2).view(-1, 1, 1)
-    pairs = (
-        (ours[0].unsqueeze(1), theirs[0].unsqueeze(1)),
-        ((ours[1] / sizes).flatten(1), (theirs[1] / sizes).flatten(1)),
-    )
-    rows = [torch.isclose(a.double(), b.double(), tolerance, tolerance, equal_nan=True).all(1).cpu() for a, b in pairs]
-    return rows[0] & rows[1]
+    return tensors.alike(ours, theirs, tolerance, smallest=1e-2)
 
 
 def assert_alike(programs, ours, theirs):
@@ -144,7 +111,7 @@ def test_every_step_has_the_same_value_and_gradient(machine_run, ignore_index):
 
 def test_ties_kinks_and_underflows_are_torchs(machine_run):
     """Where arguments are equal, at a kink, and where p underflows to zero, slopes are what torch's are."""
-    programs = [parse(text) for text in KINKS]
+    programs = [parse(text) for text in tensors.KINKS]
     logits = torch.tensor([[0.0, 0.0, 0.0], [0.0, 200.0, 0.0], [50.0, 50.0, -50.0]]).repeat(len(programs), 1, 1)
     target = torch.tensor([[0, 2, 1]]).repeat(len(programs), 1)
     assert_alike(programs, machine_run(programs, logits, target), on_tensors(programs, logits, target))
@@ -230,11 +197,11 @@ def test_triton_is_imported_only_where_it_runs():
 
 
 @pytest.mark.slow
-def test_the_kernel_compiles_for_a_gpu_that_is_not_there(helper, tmp_path, monkeypatch):
+def test_the_kernel_compiles_for_a_gpu_that_is_not_there(tmp_path, monkeypatch):
     """The kernel lowers to the code of an H100, not only to what the interpreter takes."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        assert pool.submit(helper.compile_for_hopper, 128, 16).result() > 0
+        assert pool.submit(interpreted.compile_for_hopper, 128, 16).result() > 0
 
 
 def on_device(device):

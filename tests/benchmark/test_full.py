@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+import warm
 
 from lossml.benchmark import full, join, recipe, tables
 from lossml.benchmark.entrant import Entrant
@@ -147,7 +148,7 @@ def test_a_comparison_is_written_in_every_format(tiny, tiles, tmp_path):
 
 def test_the_command_line_lists_refuses_and_explains(tmp_path):
     """Recipes are listed; what is missing, misplaced or unknown gets a sentence and exit code 2."""
-    listed = lossml("--list", folder=tmp_path)
+    listed = warm.lossml("benchmark", "--list", folder=tmp_path)
     assert listed.returncode == 0
     assert "imagenet-vit" in listed.stdout
     cases = {
@@ -159,7 +160,7 @@ def test_the_command_line_lists_refuses_and_explains(tmp_path):
         ("--compare", tmp_path, tmp_path): ["is no benchmark"],
     }
     for arguments, words in cases.items():
-        done = lossml(*arguments, folder=tmp_path)
+        done = warm.lossml("benchmark", *arguments, folder=tmp_path)
         assert done.returncode == 2, (arguments, done.stderr)
         assert "Traceback" not in done.stderr
         assert all(word in done.stderr for word in words), (arguments, done.stderr)

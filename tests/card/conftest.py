@@ -36,9 +36,6 @@ def detached(logits, target):
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def own(own_module):
     """The name of a module of losses that lies in the folder where lossml runs."""
-    (tmp_path / "card_losses.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    return "card_losses"
+    return own_module("card_losses", OWN)

@@ -1,10 +1,13 @@
 """The command line as a person runs it: real processes."""
 
+import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+import warm
 
 TINY = """
 from functools import partial
@@ -34,11 +37,24 @@ def tiny(tmp_path):
     return "tiny:task"
 
 
+def write_lasting(folder):
+    """The same task with cohorts of seconds, long enough to be interrupted; gives the command that searches on it."""
+    (folder / "lasting.py").write_text(TINY.replace("STEPS", "320"))
+    return ["search", "--dataset", "lasting:task", "--budget", "48", "--no-confirm", "--seed", "5", "--workers", "1"]
+
+
 @pytest.fixture
 def lasting(tmp_path):
-    """The name of the same task with cohorts of seconds, long enough to be interrupted."""
-    (tmp_path / "lasting.py").write_text(TINY.replace("STEPS", "320"))
-    return "lasting:task"
+    """The command of a search that lasts, in the folder where lossml runs."""
+    return write_lasting(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """The trials of that search where nothing interrupts it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    command = [sys.executable, "-m", "lossml", *write_lasting(folder), "--json"]
+    return json.loads(subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout)["trials"]
 
 
 @pytest.fixture
@@ -57,6 +73,12 @@ def lossml(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture
+def answered(tmp_path):
+    """Run lossml in an empty folder, in a process that has its imports already: what it answers, not how it starts."""
+    return partial(warm.lossml, folder=tmp_path)
 
 
 @pytest.fixture(scope="session")

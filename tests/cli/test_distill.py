@@ -40,9 +40,9 @@ def test_a_loss_of_ones_own_as_json(lossml, tmp_path):
         (["ce", "--engine", "deap"], "deap"),
     ],
 )
-def test_bad_input_gets_a_sentence(lossml, arguments, words):
+def test_bad_input_gets_a_sentence(answered, arguments, words):
     """Exit code 2, a reason, no traceback."""
-    done = lossml("distill", *arguments)
+    done = answered("distill", *arguments)
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr

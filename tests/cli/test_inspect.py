@@ -63,9 +63,9 @@ def test_an_overflow_is_null_in_json(capsys):
     assert None in found["curves"]["true"]["y"]
 
 
-def test_a_file_that_cannot_be_written_is_explained(lossml):
+def test_a_file_that_cannot_be_written_is_explained(answered):
     """Wrong use of --html ends with code 2 and a sentence."""
-    done = lossml("inspect", "ce", "--html", "/proc/nothing/card.html")
+    done = answered("inspect", "ce", "--html", "/proc/nothing/card.html")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "cannot write" in done.stderr

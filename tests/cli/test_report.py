@@ -28,10 +28,10 @@ def test_python_writes_the_same_report(searched, tmp_path, monkeypatch):
     assert path.read_text().startswith("<!doctype html>")
 
 
-def test_wrong_use_is_explained(lossml, tmp_path):
+def test_wrong_use_is_explained(answered, tmp_path):
     """No run, a run that is none, a place that cannot be written: a sentence and exit code 2."""
     for arguments in ((), ("nothing",), ("--cards", "-1")):
-        done = lossml("report", *arguments)
+        done = answered("report", *arguments)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
         assert "Error" in done.stderr

@@ -102,8 +102,22 @@ def refused(done, *words):
         (["benchmark", "digits", "--losses", "max((y),(p))"], ["the losses are max((y),(p)); give at least two"]),
     ],
 )
-def test_bad_input_gets_a_sentence(lossml, arguments, words):
+def test_bad_input_gets_a_sentence(answered, arguments, words):
     """What was given, the rule it breaks, and what to do; on standard error, with code 2."""
+    refused(answered(*arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["search", "--dataset", "cifar11"], ["cifar11", "did you mean 'cifar10'"]),
+        (["export", "focol"], ["focol", "focal"]),
+        (["inspect", "no.such.module:loss"], ["cannot import"]),
+        (["benchmark", "digits", "--losses", "ce"], ["at least two"]),
+    ],
+)
+def test_bad_input_gets_a_sentence_from_a_fresh_process(lossml, arguments, words):
+    """A command that has to import what it needs first says the same, with the same code."""
     refused(lossml(*arguments), *words)
 
 
@@ -127,35 +141,35 @@ def test_hostile_expressions_are_answered_at_once(lossml, tmp_path):
         ("budget = ", ["no TOML"]),
     ],
 )
-def test_a_bad_recipe_names_key_value_and_rule(lossml, tmp_path, content, words):
+def test_a_bad_recipe_names_key_value_and_rule(answered, tmp_path, content, words):
     """A recipe is checked key by key before anything starts, and leaves nothing behind."""
     (tmp_path / "my.toml").write_text(content)
-    refused(lossml("search", "--dataset", "digits", "--recipe", "my.toml"), *words)
+    refused(answered("search", "--dataset", "digits", "--recipe", "my.toml"), *words)
     assert not (tmp_path / "runs").exists()
 
 
-def test_missing_data_is_explained(lossml, tmp_path):
+def test_missing_data_is_explained(answered, tmp_path):
     """A data folder without the data set says what belongs there, and `lossml data` says the same."""
-    refused(lossml("search", "--dataset", "cifar10", "--data-root", tmp_path, "--workers", 0), "cifar-10-batches-py")
-    done = lossml("data", "--data-root", tmp_path, "--json")
+    refused(answered("search", "--dataset", "cifar10", "--data-root", tmp_path, "--workers", 0), "cifar-10-batches-py")
+    done = answered("data", "--data-root", tmp_path, "--json")
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert rows["digits"]["present"]
     assert not rows["cifar10"]["present"]
     assert str(tmp_path) in rows["cifar10"]["place"]
 
 
-def test_a_truncated_file_is_explained(lossml, tmp_path):
+def test_a_truncated_file_is_explained(answered, tmp_path):
     """Damaged data is named, not shown as a traceback of the reader."""
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"half a file")
-    done = lossml("search", "--dataset", "cifar10", "--data-root", tmp_path, "--workers", 0)
+    done = answered("search", "--dataset", "cifar10", "--data-root", tmp_path, "--workers", 0)
     refused(done, "cannot be read", "get it again")
 
 
-def test_a_formula_longer_than_a_file_name_is_a_formula(lossml):
+def test_a_formula_longer_than_a_file_name_is_a_formula(answered):
     """A search writes programs of hundreds of characters; all that read a loss read them."""
     text = "-sum_C(y*logp)" + " + 0.001*mean_C(p*p)" * 14
-    assert lossml("export", text, "--format", "json").returncode == 0
+    assert answered("export", text, "--format", "json").returncode == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full here")

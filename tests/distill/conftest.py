@@ -59,9 +59,6 @@ number = 3
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def own(own_module):
     """The name of a module of losses that lies in the folder where lossml runs."""
-    (tmp_path / "own_losses.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    return "own_losses"
+    return own_module("own_losses", OWN)

@@ -59,6 +59,7 @@ PATHS = {
 }
 
 
+@pytest.mark.no_cover  # counting the lines of a hundred thousand mutations takes twice as long as making them
 @pytest.mark.parametrize("path", [TO_IMAGE_DICE, TO_DICE, TO_TVERSKY, TO_DICE_AND_CE])
 def test_each_step_is_what_one_mutation_gives(path):
     """The operator itself makes the next program of the last, under a grammar whose words are a search's.

@@ -1,8 +1,5 @@
 """A task of milliseconds for searches that run whole."""
 
-import importlib
-import sys
-
 import pytest
 
 BLOBS = '''
@@ -39,11 +36,6 @@ def pairs():
 
 
 @pytest.fixture
-def clouds(tmp_path, monkeypatch):
+def clouds(own_module):
     """The name of a small task, as a person gives it; the working folder is a fresh one."""
-    (tmp_path / "clouds_task.py").write_text(BLOBS)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", ["", *sys.path])
-    monkeypatch.delitem(sys.modules, "clouds_task", raising=False)
-    importlib.invalidate_caches()
-    return "clouds_task:task"
+    return f"{own_module('clouds_task', BLOBS)}:task"

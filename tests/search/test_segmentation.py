@@ -1,8 +1,5 @@
 """A search on images with masks, whole: pixel aggregates, overlap as the objective, a contender that is no program."""
 
-import importlib
-import sys
-
 import pytest
 
 from lossml import zoo
@@ -43,14 +40,9 @@ def task():
 
 
 @pytest.fixture
-def patches(tmp_path, monkeypatch):
+def patches(own_module):
     """The name of the task, as a person gives it; the working folder is a fresh one."""
-    (tmp_path / "patches_task.py").write_text(PATCHES)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", ["", *sys.path])
-    monkeypatch.delitem(sys.modules, "patches_task", raising=False)
-    importlib.invalidate_caches()
-    return "patches_task:task"
+    return f"{own_module('patches_task', PATCHES)}:task"
 
 
 FLAGS = {
