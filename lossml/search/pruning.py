@@ -12,10 +12,10 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import TrialState
 
+from lossml.search.recorded import STUDY
 from lossml.search.records import RUNGS, Metrics, State
 
 REDUCTION = 4
-STUDY = "search"  # Hyperband's brackets depend on the name
 
 Measured = Metrics | str
 """What a training gave: metrics, or the reason why it failed."""
