@@ -39,6 +39,10 @@ class Crowd:
         """Return the crowd with further losses in it, given by their places (K, D)."""
         return Crowd(self.probe, torch.cat([self.members, places]))
 
+    def emptied(self) -> "Crowd":
+        """Return a crowd on the same probe without members."""
+        return Crowd(self.probe, self.members[:0])
+
     def kin(self, places: Tensor) -> list[int]:
         """Count for each of the places (K, D) the members that are kin to it."""
         least = ALIKE if self.probe.pixels == 1 else ALIKE_ON_MASKS

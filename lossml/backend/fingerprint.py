@@ -35,24 +35,27 @@ class Fingerprint:
         return any(a == b for a, b in zip(self.keys, other.keys, strict=True))
 
 
-def _digest(cells: Tensor, name: str) -> str:
-    return name + hashlib.blake2b(cells.to(torch.int32).numpy().tobytes(), digest_size=11).hexdigest()
+def _digests(cells: Tensor, name: str) -> list[str]:
+    rows = cells.to(torch.int32).flatten(1).numpy()
+    return [name + hashlib.blake2b(row.tobytes(), digest_size=11).hexdigest() for row in rows]
 
 
-def _keys(gradient: Tensor) -> tuple[str, str]:
+def _keys(gradients: Tensor) -> list[tuple[str, str]]:
     """Round in cells of equal relative width, so that small gradients count as large ones do."""
-    cells = gradient.sign() * torch.log1p(gradient.abs() / FLOOR) / STEP
-    return _digest(cells.round(), "a"), _digest((cells + 0.5).round(), "b")
+    cells = gradients.sign() * torch.log1p(gradients.abs() / FLOOR) / STEP
+    return list(zip(_digests(cells.round(), "a"), _digests((cells + 0.5).round(), "b"), strict=True))
 
 
 def fingerprints_of(gradients: Tensor) -> list[Fingerprint | None]:
     """Identify losses by their probe gradients (K, B, C, N); None where not finite or zero."""
     sizes = root_mean_square(gradients)
     usable = gradients.isfinite().flatten(1).all(1) & sizes.isfinite() & (sizes > 0)
-    return [
-        Fingerprint(_keys(gradients[k] / sizes[k]), float(sizes[k])) if bool(usable[k]) else None
-        for k in range(len(gradients))
-    ]
+    found: list[Fingerprint | None] = [None] * len(gradients)
+    places = usable.nonzero().squeeze(1)
+    keys = _keys(gradients[places] / sizes[places].view(-1, 1, 1, 1))
+    for place, key, size in zip(places.tolist(), keys, sizes[places].tolist(), strict=True):
+        found[place] = Fingerprint(key, size)
+    return found
 
 
 def fingerprints(programs: Sequence[Node], probe: Probe) -> list[Fingerprint | None]:

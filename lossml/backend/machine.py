@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from lossml.backend.bytecode import CODES, LEAVES, NONE, Code, Instruction, asse
 from lossml.program import Node
 
 LARGEST = 1 << 16  # numbers of one network's logits: beyond, tensor operations are as fast and use all threads
+REMEMBERED = 1024  # programs: the screens encode each several times while they fill a cohort
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,17 +62,31 @@ def make_machine(programs: Sequence[Node]) -> Machine | None:
     """Encode K programs; None where one reads what the machine does not know."""
     if not programs or not all(fits(program) for program in programs):
         return None
-    codes = [assemble(program) for program in programs]
-    steps = [step for code in codes for step in _encoded(code)]
-    constants = [one.value for code in codes for one in code.instructions]
-    bounds = np.cumsum([0, *(len(code.instructions) for code in codes)])
-    leaves = [[leaf in code.leaves for leaf in LEAVES] for code in codes]
-    return Machine(np.array(steps, np.int32), np.array(constants), bounds.astype(np.int64), np.array(leaves))
+    parts = [_encoded(program) for program in programs]
+    bounds = np.cumsum([0, *(len(part.constants) for part in parts)])
+    return Machine(
+        np.concatenate([part.code for part in parts]),
+        np.concatenate([part.constants for part in parts]),
+        bounds.astype(np.int64),
+        np.array([part.leaves for part in parts]),
+    )
 
 
-def _encoded(code: Code) -> list[tuple[int, ...]]:
+class _Encoded(NamedTuple):
+    """One program's rows of a machine."""
+
+    code: NDArray[np.int32]
+    constants: NDArray[np.float64]
+    leaves: tuple[bool, ...]
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _encoded(program: Node) -> _Encoded:
+    code = assemble(program)
     slopes = code.slopes[len(LEAVES) :]
-    return [_row(CODES[one.op], one, code, slope=slope) for one, slope in zip(code.instructions, slopes, strict=True)]
+    rows = [_row(CODES[one.op], one, code, slope=slope) for one, slope in zip(code.instructions, slopes, strict=True)]
+    constants = np.array([one.value for one in code.instructions])
+    return _Encoded(np.array(rows, np.int32), constants, tuple(leaf in code.leaves for leaf in LEAVES))
 
 
 def _row(op: int, one: Instruction, code: Code, *, slope: bool) -> tuple[int, ...]:

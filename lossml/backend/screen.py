@@ -71,7 +71,9 @@ def sieve(programs: Sequence[Node], probe: Probe, known: Container[str] | None =
     """
     gradients = logit_gradients(programs, probe.logits, probe)
     prints = fingerprints_of(gradients)
-    reasons = [_gradient_fault(g, f) for g, f in zip(gradients, prints, strict=True)]
+    reasons = [
+        _gradient_fault(*row) for row in zip(gradients.isfinite().flatten(1).all(1).tolist(), prints, strict=True)
+    ]
     if known is not None:
         reasons = _duplicates(reasons, prints, known)
     fresh = make_probe(probe.classes, probe.pixels, (0.1,))
@@ -96,8 +98,8 @@ def screen(programs: Sequence[Node], probe: Probe, known: Container[str] = ()) -
     return descend(sieve(programs, probe, known), probe)
 
 
-def _gradient_fault(gradient: Tensor, found: Fingerprint | None) -> Rejection | None:
-    if not bool(gradient.isfinite().all()):
+def _gradient_fault(finite: bool, found: Fingerprint | None) -> Rejection | None:  # noqa: FBT001 - a column of a table
+    if not finite:
         return Rejection.NOT_FINITE
     return Rejection.FLAT if found is None or found.size < MIN_SIZE else None
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 
 from lossml.evolve import vary
 from lossml.evolve.propose import SEED, Parent, Proposal, distinct
@@ -65,11 +66,11 @@ class EvolutionaryProposer:
                 return Proposal(generate(rng, self.grammar), "random")
             return self._child(rng, pool)
 
-        return distinct((parent.program for parent in history), first, make, count)
+        return distinct(history, first, make, count)
 
     def _pool(self, history: Sequence[Parent]) -> list[Parent]:
         living = [parent for parent in history if parent.scores]
-        best = sorted(living, key=depth_then_score)[: self.elite]
+        best = nsmallest(self.elite, living, key=depth_then_score)
         young = living[-self.population :]
         return [*young, *(parent for parent in best if parent not in young)]
 

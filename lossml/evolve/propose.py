@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
@@ -13,6 +13,12 @@ SEED = "seed:"  # begins the operator of a program that was given
 TRIES_EACH = 20  # per proposal asked for, before fewer are given
 
 
+@lru_cache(maxsize=4096)
+def key_of(program: Node) -> str:
+    """Return the structure key, remembered while a cohort is filled."""
+    return structure_key(program)
+
+
 @dataclass(frozen=True, slots=True)
 class Parent:
     """A finished trial as a proposer sees it.
@@ -21,11 +27,17 @@ class Parent:
         program: the program.
         number: the trial's number; larger is younger.
         scores: one per rung reached, the lowest first; higher is better. Empty for a failed trial.
+        key: of the program's structure.
     """
 
     program: Node
     number: int
     scores: tuple[float, ...]
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Take the key once: every cohort asks for the whole history's."""
+        object.__setattr__(self, "key", key_of(self.program))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +74,11 @@ class Proposer(Protocol):
         ...
 
 
-@lru_cache(maxsize=100_000)
-def key_of(program: Node) -> str:
-    """Return the structure key, remembered: every cohort asks for the whole history's."""
-    return structure_key(program)
-
-
 def distinct(
-    known: Iterable[Node], first: Iterable[Proposal], make: Callable[[], Proposal | None], count: int
+    known: Iterable[Parent], first: Iterable[Proposal], make: Callable[[], Proposal | None], count: int
 ) -> list[Proposal]:
     """Collect up to `count` proposals of structures not met yet: `first` in order, then made ones."""
-    met = {key_of(program) for program in known}
+    met = {parent.key for parent in known}
     found: list[Proposal] = []
 
     def take(proposal: Proposal | None) -> None:
@@ -101,5 +107,4 @@ class RandomProposer:
 
     def propose(self, rng: random.Random, history: Sequence[Parent], count: int) -> list[Proposal]:
         """Generate `count` new programs; see `Proposer`."""
-        known = (parent.program for parent in history)
-        return distinct(known, (), lambda: Proposal(generate(rng, self.grammar), "random"), count)
+        return distinct(history, (), lambda: Proposal(generate(rng, self.grammar), "random"), count)

@@ -25,6 +25,8 @@ class Surrogate:
     Attributes:
         breadth: programs looked at for each that is asked for.
         start: finished trials before it has an opinion.
+        memory: how many of the youngest trials it learns from. Parents are young, too, and a forest on all would cost
+            more with every cohort.
         trees: in the forest.
         optimism: standard deviations over the trees that are added to their mean: what is uncertain is tried.
         spared: one of so many places goes to the proposer's own order, so that what the forest
@@ -33,6 +35,7 @@ class Surrogate:
 
     breadth: int = 5
     start: int = 32
+    memory: int = 256
     trees: int = 100
     optimism: float = 0.5
     spared: int = 4
@@ -55,17 +58,18 @@ class Surrogate:
         """
         if not len(offered):
             return []
-        ranked = np.argsort(-self._promise(seed, merits(history), known, offered), kind="stable")
+        young = history[-self.memory :]
+        ranked = np.argsort(-self._promise(seed, merits(young), known[-self.memory :], offered), kind="stable")
         return _spare([int(k) for k in ranked], self.spared)
 
     def _promise(self, seed: int, merit: Matrix, known: Matrix, offered: Matrix) -> Matrix:
         from sklearn.ensemble import ExtraTreesRegressor  # pyright: ignore[reportMissingTypeStubs] - it has none
 
         forest: Any = ExtraTreesRegressor(
-            self.trees, min_samples_leaf=2, max_features=0.3, random_state=seed % 2**32, n_jobs=1
+            self.trees, min_samples_leaf=2, max_features=0.3, random_state=seed % 2**32, n_jobs=-1
         )
         forest.fit(_evened(known), merit)
-        there = _evened(offered)
+        there = _evened(offered).astype(np.float32)  # as trees take it: else each would convert it anew
         each = np.stack([tree.predict(there) for tree in forest.estimators_])
         return each.mean(0) + self.optimism * each.std(0)
 

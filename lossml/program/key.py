@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 from lossml.errors import ProgramError
 from lossml.program.primitives import EPSILON, OPERATIONS
-from lossml.program.text import show
-from lossml.program.tree import CONST, Node, constant, rebuild, with_args
+from lossml.program.text import Piece, piece
+from lossml.program.tree import CONST, Node, constant, fold, rebuild, with_args
 
 
 def _divide(a: float, b: float) -> float:
@@ -71,17 +71,11 @@ def fold_constants(tree: Node) -> Node:
     return rebuild(tree, _folded)
 
 
-def _sorted(node: Node, args: tuple[Node, ...]) -> Node:
-    if args and OPERATIONS[node.op].commutes:
-        args = tuple(sorted(args, key=show))
-    return with_args(node, args)
-
-
-def ordered(tree: Node) -> Node:
-    """Put the arguments of commuting operations into one order."""
-    return rebuild(tree, _sorted)
+def _sorted_piece(node: Node, args: tuple[Piece, ...]) -> Piece:
+    """Write a node with the arguments of a commuting operation in one order."""
+    return piece(node, tuple(sorted(args)) if args and OPERATIONS[node.op].commutes else args)
 
 
 def structure_key(tree: Node) -> str:
     """Return a short key equal for programs of the same structure, stable over runs and machines."""
-    return hashlib.blake2b(show(ordered(fold_constants(tree))).encode(), digest_size=12).hexdigest()
+    return hashlib.blake2b(fold(fold_constants(tree), _sorted_piece)[0].encode(), digest_size=12).hexdigest()

@@ -193,6 +193,7 @@ _SUM, _PRODUCT, _NEGATION, _POWER, _ATOM = range(5)
 _LEVEL = {"add": _SUM, "sub": _SUM, "mul": _PRODUCT, "div": _PRODUCT, "neg": _NEGATION, "pow": _POWER, "square": _POWER}
 
 Piece = tuple[str, int]
+"""The text of a part and how tightly it binds."""
 
 
 def _number(value: float) -> str:
@@ -203,7 +204,8 @@ def _wrap(piece: Piece, level: int) -> str:
     return piece[0] if piece[1] >= level else f"({piece[0]})"
 
 
-def _piece(node: Node, args: tuple[Piece, ...]) -> Piece:
+def piece(node: Node, args: tuple[Piece, ...]) -> Piece:
+    """Write a node from its arguments' pieces; the visitor of `show`."""
     if node.op == CONST:
         return _number(node.value), _ATOM if node.value >= 0 else _NEGATION
     if not args:
@@ -228,4 +230,4 @@ def _signed(node: Node, args: tuple[Piece, ...], level: int) -> str:
 
 def show(tree: Node) -> str:
     """Write a program as text; `parse` gives the same tree back."""
-    return fold(tree, _piece)[0]
+    return fold(tree, piece)[0]

@@ -6,6 +6,7 @@ is `square`, a negated constant is a constant.
 """
 
 import math
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -173,7 +174,7 @@ def fold(tree: Node, visit: Callable[[Node, tuple[R, ...]], R]) -> R:
 
     This is the one traversal: printing, evaluation, keys and code generation are all folds.
     """
-    return visit(tree, tuple(fold(arg, visit) for arg in tree.args))
+    return visit(tree, tuple([fold(arg, visit) for arg in tree.args]) if tree.args else ())
 
 
 def rebuild(tree: Node, visit: Callable[[Node, tuple[Node, ...]], Node]) -> Node:
@@ -182,16 +183,17 @@ def rebuild(tree: Node, visit: Callable[[Node, tuple[Node, ...]], Node]) -> Node
 
 
 def with_args(node: Node, args: tuple[Node, ...]) -> Node:
-    """Give the same operation other arguments, checked and normalised afresh."""
-    return apply(node.op, *args) if args else node
+    """Give the same operation other arguments, checked and normalised afresh; its own give the node itself."""
+    return node if all(map(operator.is_, args, node.args)) else apply(node.op, *args)
 
 
 def nodes(tree: Node) -> Iterator[tuple[Path, Node]]:
     """Yield every node with its path, parents before children."""
-    yield (), tree
-    for index, arg in enumerate(tree.args):
-        for path, node in nodes(arg):
-            yield (index, *path), node
+    waiting: list[tuple[Path, Node]] = [((), tree)]
+    while waiting:
+        path, node = waiting.pop()
+        yield path, node
+        waiting += [((*path, index), node.args[index]) for index in reversed(range(len(node.args)))]
 
 
 def subtree(tree: Node, path: Path) -> Node:
@@ -212,4 +214,9 @@ def replace(tree: Node, path: Path, new: Node) -> Node:
 
 def operations(tree: Node) -> frozenset[str]:
     """Return the names of all operations and terminals in use."""
-    return frozenset(node.op for _, node in nodes(tree))
+    waiting, found = [tree], set[str]()
+    while waiting:
+        node = waiting.pop()
+        found.add(node.op)
+        waiting += node.args
+    return frozenset(found)

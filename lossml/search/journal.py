@@ -5,10 +5,8 @@ together; the study's trials are then added from it, each one line again. Whatev
 next start adds what is missing, and no trial is trained or added twice.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -16,10 +14,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lossml.errors import RunError
-from lossml.search.pruning import STUDY
-from lossml.search.records import RUNGS, Cohort, Metrics, State, Trial, as_json
+from lossml.search.recorded import STUDY, Recorded, read_cohorts, written
+from lossml.search.records import RUNGS, Cohort, State, Trial, as_json
 
-COHORT = "cohort:"
 OBJECTIVE = "objective"
 _STATES = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
 
@@ -82,20 +79,19 @@ class Journal:
 
     def __init__(self, path: Path, objective: str, rungs: Sequence[int] = RUNGS) -> None:
         """Open or create the study and add the trials that a kill left out."""
-        self._study = open_study(path, STUDY)
+        self._path, self._study = path, open_study(path, STUDY)
         self._objective, self._rungs = objective, rungs
         self._study.set_user_attr(OBJECTIVE, objective)
         for _, trials in self.cohorts():
             self._add(trials)
 
-    def cohorts(self) -> list[tuple[Cohort, tuple[Trial, ...]]]:
+    def cohorts(self) -> Recorded:
         """Return the recorded cohorts with their trials, in order."""
-        return cohorts_of(self._study)
+        return read_cohorts(self._path)
 
     def record(self, cohort: Cohort, trials: Sequence[Trial]) -> None:
         """Write a cohort's results in one line, then add its trials to the study."""
-        value = json.dumps({"cohort": as_json(cohort), "trials": as_json(tuple(trials))})
-        self._study.set_user_attr(f"{COHORT}{cohort.start}", value)
+        self._study.set_user_attr(*written(cohort, trials))
         self._add(trials)
 
     def _add(self, trials: Sequence[Trial]) -> None:
@@ -103,29 +99,6 @@ class Journal:
         for trial in trials:
             if trial.number >= there:
                 self._study.add_trial(_frozen(trial, self._objective, self._rungs))
-
-
-def cohorts_of(study: optuna.Study) -> list[tuple[Cohort, tuple[Trial, ...]]]:
-    """Read the recorded cohorts of a study with their trials, in order."""
-    stored = (json.loads(v) for k, v in study.user_attrs.items() if k.startswith(COHORT))
-    return sorted((_cohort(value) for value in stored), key=lambda pair: pair[0].start)
-
-
-def _cohort(value: Mapping[str, Any]) -> tuple[Cohort, tuple[Trial, ...]]:
-    found = value["cohort"]
-    first, second = found["seconds"]
-    cohort = Cohort(found["start"], found["size"], found["rejections"], (first, second))
-    return cohort, tuple(_trial(row) for row in value["trials"])
-
-
-def _trial(row: Mapping[str, Any]) -> Trial:
-    typed: dict[str, Any] = {
-        "parents": tuple(row["parents"]),
-        "keys": tuple(row["keys"]),
-        "metrics": tuple(Metrics(**one) for one in row["metrics"]),
-        "state": State(row["state"]),
-    }
-    return Trial(**{**row, **typed})
 
 
 def _frozen(trial: Trial, objective: str, rungs: Sequence[int]) -> FrozenTrial:

@@ -120,7 +120,10 @@ class Search:
         self._surrogate = make_surrogate(recipe)
         self._shadow = make_shadow(make_pruner(recipe.pruner, recipe.cohort, recipe.rungs))
         self._told: list[Trial] = []
-        self._crowd = Crowd.of([], facts.classes, facts.pixels)
+        self._history: list[Parent] = []
+        self._keys: set[str] = set()
+        self._nobody = Crowd.of([], facts.classes, facts.pixels)
+        self._places = [self._nobody.members]
         for cohort, trials in ledger.cohorts():
             run_cohort(self._shadow, cohort.size, recipe.objective, _stored(trials), recipe.rungs)
             self._finish(trials, replayed=True)
@@ -163,12 +166,10 @@ class Search:
         self._finish(trials, replayed=False)
 
     def _plan(self, size: int) -> Plan:
-        known = [key for trial in self._told for key in trial.keys]
         rng = random.Random(f"{self._recipe.seed}/{len(self._told)}")  # noqa: S311 - reproducible, nothing secret
-        history = _parents(self._told, self._recipe.objective)
-        facts = self._trainer.facts
+        facts, crowd = self._trainer.facts, self._nobody.plus(torch.cat(self._places))
         scale = make_scale(facts.prior, facts.pixels)
-        plan = fill(self._proposer, rng, history, known, self._crowd, size, self._surrogate, scale, self._rules)
+        plan = fill(self._proposer, rng, self._history, self._keys, crowd, size, self._surrogate, scale, self._rules)
         if self._told:
             return plan
         return Plan(plan.accepted, dict(Counter(plan.rejections) + Counter(self._rejected_seeds)))
@@ -181,7 +182,10 @@ class Search:
 
     def _finish(self, trials: Sequence[Trial], *, replayed: bool) -> None:
         self._told += trials
-        self._crowd = self._crowd.plus(self._crowd.places([parse(trial.program) for trial in trials]))
+        parents = _parents(trials, self._recipe.objective)
+        self._history += parents
+        self._keys.update(key for trial in trials for key in trial.keys)
+        self._places.append(self._nobody.places([parent.program for parent in parents]))
         self._listener(CohortFinished(tuple(trials), len(self._told), replayed))
 
 

@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,7 +26,7 @@ from lossml.search.recipe import Recipe
 
 LARGEST = 1_000_000  # characters read of a file of seeds
 ASKED = 96  # programs proposed in one call
-DESCENDED, DESCENDED_EACH = 48, 3  # programs that descend side by side: at most, and for each that is wanted
+DESCENDED, DESCENDED_EACH = 48, 1.5  # programs that descend side by side: at most, and for each that is wanted
 UNEVEN = 1.5  # the largest class against the smallest, from which the prior is worth reading
 KIN = 3  # variants of one loss that are trained: more would only fill the population with it
 UNSCREENED = frozenset({Rejection.FLAT, Rejection.SIGN})  # let pass without the screens
@@ -201,10 +203,11 @@ def fill(  # noqa: PLR0913, PLR0917 - all that a search knows when it fills a co
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Offer:
-    """A proposal and what the screens say of it."""
+    """A proposal, what the screens say of it, and how many earlier trials are its kin."""
 
     proposal: Proposal
     screened: Screened
+    kin: int
 
 
 def _places(offers: Sequence[_Offer]) -> NDArray[np.float64]:
@@ -216,6 +219,7 @@ class _Cohort:
 
     def __init__(self, crowd: Crowd, known: set[str], size: int, scale: Scale | None, rules: Rules) -> None:
         self._crowd, self._known, self._size, self._rules = crowd, known, size, rules
+        self._joined = crowd.emptied()
         self._scale = scale or partial(gradient_scale, classes=crowd.probe.classes)
         self.accepted: list[Accepted] = []
         self.rejections: Counter[str] = Counter()
@@ -226,26 +230,34 @@ class _Cohort:
 
     def sieved(self, proposals: Sequence[Proposal]) -> list[_Offer]:
         """Return what passes the cheap screens, and count the rest."""
+        if not proposals:
+            return []
         programs = [proposal.program for proposal in proposals]
         screened = sieve(programs, self._crowd.probe, self._known if self._rules.different else None)
-        offers = [_Offer(*row) for row in zip(proposals, screened, strict=True)]
+        kin = self._crowd.kin(torch.stack([one.place for one in screened]))
+        offers = [_Offer(*row) for row in zip(proposals, screened, kin, strict=True)]
         return [offer for offer in offers if self._passes(offer)]
 
     def take(self, offers: Sequence[_Offer]) -> int:
         """Accept the first that descend until the cohort is full; return how many were not looked at."""
-        step = max(1, min(DESCENDED, DESCENDED_EACH * self._size))
-        for start in range(0, len(offers), step):
-            part = offers[start : start + step]
-            after = [offer.screened for offer in part]
-            if self._rules.screens:
-                after = descend(after, self._crowd.probe)
-            programs = [offer.proposal.program for offer in part]
-            scales = map(float, self._scale(programs))
-            for k, (offer, screened, scale) in enumerate(zip(part, after, scales, strict=True)):
+        looked = 0
+        while looked < len(offers) and not self.is_full:
+            wanted = ceil(DESCENDED_EACH * (self._size - len(self.accepted)))
+            for offer, scale in self._descended(offers[looked : looked + min(DESCENDED, wanted)]):
                 if self.is_full:
-                    return len(offers) - start - k
-                self._judge(replace(offer, screened=screened), scale)
-        return 0
+                    break
+                self._judge(offer, scale)
+                looked += 1
+        return len(offers) - looked
+
+    def _descended(self, offers: Sequence[_Offer]) -> list[tuple[_Offer, float]]:
+        """Put offers through the dear screen; return them with their scales."""
+        screened = [offer.screened for offer in offers]
+        if self._rules.screens:
+            screened = descend(screened, self._crowd.probe)
+        scales = map(float, self._scale([offer.proposal.program for offer in offers]))
+        after = [replace(offer, screened=one) for offer, one in zip(offers, screened, strict=True)]
+        return list(zip(after, scales, strict=True))
 
     def _judge(self, offer: _Offer, scale: float) -> None:
         if not self._passes(offer):
@@ -256,7 +268,7 @@ class _Cohort:
             return
         found = offer.screened.fingerprint
         keys = found.keys if found else ()
-        self._crowd = self._crowd.plus(offer.screened.place.unsqueeze(0))
+        self._joined = self._joined.plus(offer.screened.place.unsqueeze(0))
         self._known.update(keys)
         self.accepted.append(Accepted(offer.proposal, keys, scale if usable else 1.0))
 
@@ -264,11 +276,16 @@ class _Cohort:
         reason = offer.screened.rejection
         if reason in UNSCREENED and not self._rules.screens:
             reason = None
-        if reason is None and self._rules.different and self._crowd.kin(offer.screened.place.unsqueeze(0)) >= [KIN]:
+        if reason is None and self._rules.different and self._kin(offer) >= KIN:
             reason = Rejection.CROWDED
         if reason is not None:
             self.rejections[reason.name] += 1
         return reason is None
+
+    def _kin(self, offer: _Offer) -> int:
+        """Count the trials, and what the cohort has accepted, that an offer is a variant of."""
+        (joined,) = self._joined.kin(offer.screened.place.unsqueeze(0))
+        return offer.kin + joined
 
 
 def _usable(

@@ -9,10 +9,9 @@ from lossml.errors import RunError
 from lossml.program import Node, parse
 from lossml.resources import is_file
 from lossml.search import folder as folders
-from lossml.search.journal import cohorts_of, read_study
 from lossml.search.objective import read_objective
-from lossml.search.pruning import STUDY
 from lossml.search.recipe import Recipe
+from lossml.search.recorded import read_cohorts
 from lossml.search.records import Cohort, Trial, finalists, rejections
 from lossml.search.results import Verdict
 from lossml.search.stored import read_verdict
@@ -68,8 +67,7 @@ class Best:
 
 def read_trials(folder: Path) -> tuple[tuple[Trial, ...], tuple[Cohort, ...]]:
     """Read the trials and cohorts of the journal in a folder."""
-    study = read_study(folder / folders.JOURNAL, STUDY)
-    found = cohorts_of(study) if study is not None else []
+    found = read_cohorts(folder / folders.JOURNAL)
     return tuple(trial for _, some in found for trial in some), tuple(cohort for cohort, _ in found)
 
 

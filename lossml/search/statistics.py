@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special  # pyright: ignore[reportMissingTypeStubs] - scipy has none; its stats take a second to import
 
 MANY = 1e9  # degrees of freedom at which t is normal
 POWER = 0.8  # chance of seeing a difference of the size that is asked for
@@ -76,7 +77,7 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> Correlatio
         return None
     value = float(np.corrcoef(_ranks(one), _ranks(other))[0, 1])
     inner = max(-1.0, min(1.0, value)) * (1.0 - 1e-12)  # a perfect one has no place on Fisher's scale
-    reach = -float(special.ndtri(0.025)) * math.sqrt((1.0 + inner**2 / 2.0) / (count - 3.0))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - no stubs
+    reach = NormalDist().inv_cdf(0.975) * math.sqrt((1.0 + inner**2 / 2.0) / (count - 3.0))
     low, high = (math.tanh(math.atanh(inner) + side * reach) for side in (-1.0, 1.0))
     return Correlation(value, low, high)
 
@@ -171,11 +172,18 @@ def _judged(difference: Difference, p: float, alpha: float, count: float) -> Jud
 
 
 def _tail(value: float, freedom: float) -> float:
-    return float(special.stdtr(freedom, -value))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - no stubs
+    return float(_special().stdtr(freedom, -value))
 
 
 def _quantile(tail: float, freedom: float) -> float:
-    return -float(special.stdtrit(freedom, tail))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - no stubs
+    return -float(_special().stdtrit(freedom, tail))
+
+
+def _special() -> Any:  # noqa: ANN401 - scipy has no stubs
+    """Import scipy's functions when a claim is made: reading one back needs none."""
+    from scipy import special  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
+
+    return special
 
 
 def detectable(difference: Difference, alpha: float) -> float:

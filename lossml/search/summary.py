@@ -1,7 +1,11 @@
 """What a search shows beside its verdict: score against length, and how far its early rungs can be trusted."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from math import inf
+from operator import itemgetter
 
 from lossml.program import parse
 from lossml.search.objective import as_read
@@ -11,6 +15,7 @@ from lossml.search.statistics import Correlation, rank_correlation
 
 LATEST = 48  # trials that say how things stand now: early in a search everything is told apart from a dead loss
 ENOUGH = 16  # trials below which nothing is said
+NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*")  # and not the e of a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +104,21 @@ def _best(trials: Sequence[Trial], objective: str) -> float | None:
 
 
 def _front(complete: Sequence[Trial], objective: str) -> tuple[Point, ...]:
-    rows = sorted((parse(t.program).size, -t.scores(objective)[-1], t.number, t.program) for t in complete)
+    """Go from the best score down; few programs are short enough then to be worth the parsing."""
+    scored = [(score, t) for t in complete if (score := t.scores(objective)[-1]) > -inf]
     found: list[Point] = []
-    best = float("inf")
-    for size, cost, number, program in rows:
-        if cost < best:
-            best = cost
-            found.append(Point(number, size, as_read(-cost, objective), program))
-    return tuple(found)
+    shortest = inf
+    for score, alike in groupby(sorted(scored, key=lambda row: (-row[0], row[1].number)), itemgetter(0)):
+        sized = [(parse(t.program).size, t.number, t.program) for _, t in alike if _least(t.program) < shortest]
+        if sized and (best := min(sized))[0] < shortest:
+            shortest, number, program = best
+            found.append(Point(number, shortest, as_read(score, objective), program))
+    return tuple(reversed(found))
+
+
+def _least(program: str) -> int:
+    """Return a number of nodes that a program has at least: each name is one."""
+    return len(NAME.findall(program))
 
 
 def _agreement(complete: Sequence[Trial], place: int, rung: int, objective: str) -> Agreement:

@@ -66,3 +66,12 @@ def test_it_has_no_opinion_before_it_has_seen_enough():
     """With few trials the proposer's own order holds."""
     assert not Surrogate(start=3).ready(trials((0.5,), (0.6,)))
     assert Surrogate(start=3).ready(trials((0.5,), (0.6,), ()))
+
+
+def test_it_learns_from_the_youngest():
+    """What is older than its memory changes nothing, so that a cohort costs no more late in a long search."""
+    known, offered = directions(120, 6), directions(50, 7)
+    past = trials(*((float(q),) for q in quality(known)))
+    order = Surrogate(memory=60).order(3, past, known, offered)
+    assert order == Surrogate().order(3, past[60:], known[60:], offered)
+    assert order != Surrogate().order(3, past, known, offered)

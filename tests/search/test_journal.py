@@ -7,10 +7,12 @@ from time import monotonic
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from lossml.errors import RunError
-from lossml.search.journal import Journal, cohorts_of, read_study
-from lossml.search.pruning import STUDY
+from lossml.search.journal import Journal, read_study
+from lossml.search.recorded import STUDY, read_cohorts, written
 from lossml.search.records import Cohort, Metrics, State, Trial
 
 
@@ -46,14 +48,34 @@ def path(tmp_path):
     return file
 
 
-def recorded(path):
-    return cohorts_of(read_study(path, STUDY))
-
-
 def test_what_was_recorded_is_read_back(path):
     """Cohorts, trials, every digit of their scores, in order."""
-    assert recorded(path) == COHORTS
+    assert read_cohorts(path) == COHORTS
     assert Journal(path, "accuracy").cohorts() == COHORTS
+
+
+def test_cohorts_are_read_as_optuna_reads_them(path):
+    """Beside other studies, and after one of them and the search's own were deleted and made anew."""
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    other = optuna.create_study(study_name="confirm", storage=storage)
+    other.set_user_attr("cohort:0", "another's")
+    assert read_cohorts(path) == COHORTS
+    for name in ("confirm", STUDY):
+        optuna.delete_study(study_name=name, storage=storage)
+    assert read_cohorts(path) == []
+    assert Journal(path, "accuracy").cohorts() == []
+    Journal(path, "accuracy").record(*COHORTS[0])
+    assert read_cohorts(path) == COHORTS[:1]
+    assert read_study(path, STUDY).user_attrs[f"cohort:{COHORTS[0][0].start}"] == written(*COHORTS[0])[1]
+
+
+def test_a_cohort_that_is_damaged_is_refused(path):
+    """A cohort's line cut short in the middle of the file: a sentence, and not the cohorts that are whole."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    place = next(k for k, line in enumerate(lines) if b"cohort:0" in line)
+    path.write_bytes(b"".join([*lines[:place], lines[place][:200] + b"}\n", *lines[place + 1 :]]))
+    with pytest.raises(RunError, match=r"journal\.log is damaged"):
+        read_cohorts(path)
 
 
 def test_the_study_is_an_optuna_study_with_a_trial_each(path):
@@ -81,7 +103,7 @@ def test_wherever_a_kill_cuts_the_file_off_the_rest_can_be_used(path, tmp_path):
         counts.add(len(found))
         for cohort, trials in COHORTS[len(found) :]:
             journal.record(cohort, trials)
-        assert recorded(torn) == COHORTS
+        assert read_cohorts(torn) == COHORTS
         assert [t.number for t in read_study(torn, STUDY).trials] == [0, 1, 2, 3]
     assert counts == {0, 1, 2}
 
@@ -100,7 +122,7 @@ def test_reading_writes_nothing(path):
         file.write(b'{"op_code": 2, "torn')
     before = path.read_bytes()
     os.utime(path, (1.0, 1.0))
-    assert recorded(path) == COHORTS
+    assert read_cohorts(path) == COHORTS
     assert path.read_bytes() == before
     assert path.stat().st_mtime == 1.0
     assert [file.name for file in path.parent.iterdir()] == ["journal.log"]
@@ -109,7 +131,9 @@ def test_reading_writes_nothing(path):
 def test_reading_where_nothing_is_gives_nothing(tmp_path):
     """No journal yet, or one without a search in it."""
     assert read_study(tmp_path / "none.log", STUDY) is None
+    assert read_cohorts(tmp_path / "none.log") == []
     (tmp_path / "empty.log").touch()
+    assert read_cohorts(tmp_path / "empty.log") == []
     assert read_study(tmp_path / "empty.log", STUDY) is None
     assert not (tmp_path / "none.log").exists()
 
@@ -118,8 +142,9 @@ def test_a_journal_damaged_before_its_end_is_refused(path):
     """A whole line that is no JSON, in the middle: a sentence with the file, never a traceback."""
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:3], b"not json\n", *lines[3:]]))
-    with pytest.raises(RunError, match=r"journal\.log is damaged"):
-        read_study(path, STUDY)
+    for read in (read_cohorts, lambda damaged: read_study(damaged, STUDY)):
+        with pytest.raises(RunError, match=r"journal\.log is damaged"):
+            read(path)
     with pytest.raises(RunError, match=r"journal\.log is damaged"):
         Journal(path, "accuracy")
 
@@ -132,10 +157,10 @@ def test_a_reader_beside_a_writer_sees_whole_cohorts(tmp_path):
     writer = threading.Thread(target=lambda: [journal.record(*cohort) for cohort in cohorts])
     writer.start()
     while writer.is_alive():
-        found = recorded(path)
+        found = read_cohorts(path)
         assert found == cohorts[: len(found)]
     writer.join()
-    assert recorded(path) == cohorts
+    assert read_cohorts(path) == cohorts
 
 
 def test_every_line_is_json_and_optuna_is_quiet(path, capfd):

@@ -17,9 +17,9 @@ from lossml.program import operations, parse, show
 from lossml.proxy import Trainer
 from lossml.search import folder as folders
 from lossml.search.events import CohortFinished, Confirming, Proposed, Started
-from lossml.search.journal import Journal, cohorts_of, read_study
-from lossml.search.pruning import STUDY
+from lossml.search.journal import Journal, read_study
 from lossml.search.reading import best, find_run, foremost, load_run
+from lossml.search.recorded import read_cohorts
 from lossml.search.records import State, as_json
 from lossml.search.runs import resume, search
 
@@ -203,8 +203,7 @@ def test_a_control_trains_as_much_at_random_and_stands_in_the_same_table(clouds)
 
 
 def load_control(record):
-    study = read_study(record.path / folders.CONTROL / folders.JOURNAL, STUDY)
-    return [trial for _, trials in cohorts_of(study) for trial in trials]
+    return [trial for _, trials in read_cohorts(record.path / folders.CONTROL / folders.JOURNAL) for trial in trials]
 
 
 def test_a_control_can_be_added_to_a_run_that_is_done(clouds):

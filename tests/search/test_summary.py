@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lossml.program import parse
+from lossml.program import parse, show
+from lossml.program.grammar import classification_grammar, generate
 from lossml.search.recipe import Recipe
 from lossml.search.records import Metrics, State, Trial
 from lossml.search.statistics import rank_correlation
@@ -34,6 +35,18 @@ def test_the_front_holds_each_trial_that_no_shorter_one_equals():
     front = summary(trials, RECIPE).front
     assert [(point.trial, point.score) for point in front] == [(2, 0.7), (0, 0.8), (1, 0.9)]
     assert [point.size for point in front] == [parse(text).size for text in (SHORT, MIDDLE, LONG)]
+
+
+def test_the_front_is_that_of_comparing_all_with_all():
+    """On random programs with many ties: a trial stands where none is as short, as good and not the same or younger."""
+    rng, grammar = random.Random(3), classification_grammar()
+    programs = [generate(rng, grammar) for _ in range(300)]
+    trials = [trial(k, 0.0, round(rng.random() + p.size / 10, 1), program=show(p)) for k, p in enumerate(programs)]
+    rows = [(parse(one.program).size, -one.scores("accuracy")[-1], one.number) for one in trials]
+    best = [row for row in rows if not any(o < row and o[0] <= row[0] and o[1] <= row[1] for o in rows)]
+    front = summary(trials, RECIPE).front
+    assert [(point.size, -point.score, point.trial) for point in front] == sorted(best)
+    assert len(front) > 3
 
 
 @pytest.mark.parametrize("objective", ["nll", "ece"])
