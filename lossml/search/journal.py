@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lossml.errors import RunError
 from lossml.search.pruning import STUDY
-from lossml.search.records import RUNGS, Cohort, Metrics, State, Trial, as_json
+from lossml.search.records import RUNGS, Cohort, State, Trial, as_json, metrics_from
 
 COHORT = "cohort:"
 OBJECTIVE = "objective"
@@ -122,7 +122,7 @@ def _trial(row: Mapping[str, Any]) -> Trial:
     typed: dict[str, Any] = {
         "parents": tuple(row["parents"]),
         "keys": tuple(row["keys"]),
-        "metrics": tuple(Metrics(**one) for one in row["metrics"]),
+        "metrics": tuple(map(metrics_from, row["metrics"])),
         "state": State(row["state"]),
     }
     return Trial(**{**row, **typed})
@@ -130,10 +130,10 @@ def _trial(row: Mapping[str, Any]) -> Trial:
 
 def _frozen(trial: Trial, objective: str, rungs: Sequence[int]) -> FrozenTrial:
     attributes = {key: value for key, value in as_json(trial).items() if key not in {"number", "state"}}
-    scores = trial.scores(objective)
+    scores, reported = trial.scores(objective), [m.of(objective) for m in trial.metrics]
     return create_trial(
         state=_STATES[trial.state],
         value=scores[-1] if scores and trial.state is not State.FAILED else None,
-        intermediate_values=dict(zip(rungs, scores, strict=False)),
+        intermediate_values=dict(zip(rungs, reported, strict=False)),
         user_attrs=attributes,
     )

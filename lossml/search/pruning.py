@@ -5,14 +5,24 @@ make a trial which was interrupted skip the rungs it passed. It is rebuilt from 
 replaying every cohort through the same function that runs it.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import optuna
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    SuccessiveHalvingPruner,
+    WilcoxonPruner,
+)
 from optuna.trial import TrialState
 
-from lossml.search.records import RUNGS, Metrics, State
+from lossml.search.recipe import DOUBT, WILCOXON
+from lossml.search.records import RUNGS, Metrics, State, scores
 
 REDUCTION = 4
 STUDY = "search"  # Hyperband's brackets depend on the name
@@ -43,6 +53,10 @@ def make_pruner(name: str, cohort: int, rungs: Sequence[int] = RUNGS) -> BasePru
         return HyperbandPruner(min_resource=rungs[0], max_resource=rungs[-1], reduction_factor=REDUCTION)
     if name == "median":
         return MedianPruner(n_startup_trials=cohort // REDUCTION, n_warmup_steps=0)
+    if name == WILCOXON:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return WilcoxonPruner(p_threshold=DOUBT)
     return NopPruner()
 
 
@@ -62,7 +76,7 @@ def run_cohort(
         size: how many trials the cohort has.
         objective: what is compared.
         measure: gives the results of members (by place) at a rung (by place).
-        rungs: the fidelities.
+        rungs: the fidelities; with several trainings a trial, how much is trained after each of them.
 
     Returns:
         One fate per member, in order. Every member reports before any is judged, and all are
@@ -81,7 +95,7 @@ def run_cohort(
         _judge(trials, fates, last=rung == rungs[-1])
     for trial, fate in zip(trials, fates, strict=True):
         done = fate.state is State.COMPLETE
-        shadow.tell(trial, fate.metrics[-1].of(objective) if done else None, state=_STATES[fate.state])
+        shadow.tell(trial, scores(fate.metrics, objective)[-1] if done else None, state=_STATES[fate.state])
     return fates
 
 
