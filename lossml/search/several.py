@@ -10,8 +10,9 @@ import numpy as np
 from lossml import zoo
 from lossml.backend import ProgramLoss, gradient_scale
 from lossml.errors import LossMLError
-from lossml.proxy import Facts, Outcome, Run, Score, Trainer, Weights
+from lossml.proxy import Facts, Outcome, Run, Score, Weights
 from lossml.search import folder as folders
+from lossml.search.compare import Trains
 from lossml.search.elsewhere import searched_on
 from lossml.search.events import Gauging, Listener
 from lossml.search.loop import GainScore, Training, loss_of, metrics_of
@@ -80,7 +81,7 @@ def _measured(outcome: Outcome, yardstick: Yardstick, objective: str) -> Outcome
     return Outcome(None, GainScore(**numbers, gain=yardstick.gain(metrics_of(score).of(objective))))
 
 
-def over_tasks(recipe: Recipe, run: Path, trainers: Sequence[Trainer], listener: Listener) -> Several:
+def over_tasks(recipe: Recipe, run: Path, trainers: Sequence[Trains], listener: Listener) -> Several:
     """Return what trains trials on all tasks of a search; train cross-entropy there first, once for a run's folder.
 
     Args:
@@ -96,12 +97,13 @@ def over_tasks(recipe: Recipe, run: Path, trainers: Sequence[Trainer], listener:
         found = read_yardsticks(run)
     if not found:
         texts = searched_on(recipe)
-        found = tuple(_gauged(recipe, *pair, listener) for pair in zip(texts, trainers, strict=True))
+        found = tuple(gauged(recipe, *pair, listener) for pair in zip(texts, trainers, strict=True))
         write_yardsticks(run, found)
     return Several(trainers, found, recipe.objective)
 
 
-def _gauged(recipe: Recipe, task: str, trainer: Trainer, listener: Listener) -> Yardstick:
+def gauged(recipe: Recipe, task: str, trainer: Trains, listener: Listener) -> Yardstick:
+    """Train cross-entropy on a task of a search and return what its scores are; see `over_tasks`."""
     listener(Gauging(task))
     loss = loss_of(zoo.program_of("ce"), 1.0, trainer.facts.prior)
     runs = [Run(loss, 1.0, REFERENCE_SEED + 1000 * recipe.seed + k) for k in range(REFERENCES)]
