@@ -106,7 +106,8 @@ def interval(values: Sequence[float]) -> dict[str, float]:
     return {"mean": mean, "low": mean - reach, "high": mean + reach}
 
 
-def measure(count: int) -> dict[str, object]:
+def measure(count: int) -> None:
+    """Search, and write the result again after each further search of every kind."""
     here = {name: Here(make_task(name)) for name in SETTINGS}
     ce = {name: heldout(show(zoo.program_of("ce")), here[name]) for name in here}
     rows: dict[str, dict[str, list[float]]] = {name: {"several": [], "one": [], "trainings": []} for name in here}
@@ -126,7 +127,10 @@ def measure(count: int) -> dict[str, object]:
         losses += [
             {"searched": name, "seed": seed, "loss": found, "trainings": n} for name, (found, n) in alone.items()
         ]
-    return {**analysed(rows), "tasks": rows, "losses": losses}
+        setting = {"searches": seed + 1, "budget": BUDGET, "trainings a trial": TRAININGS, "seeds": SEEDS}
+        found = {**setting, **analysed(rows), "tasks": rows, "losses": losses}
+        common.write("left_out", f"python benchmarks/search/left_out.py {seed + 1}", found)
+        print(json.dumps(analysed(rows), indent=2))
 
 
 def analysed(rows: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, object]:
@@ -141,11 +145,7 @@ def analysed(rows: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, obj
 
 def main() -> None:
     torch.set_num_threads(1)
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    found = measure(count)
-    setting = {"searches": count, "budget": BUDGET, "trainings a trial": TRAININGS, "seeds": SEEDS}
-    common.write("left_out", f"python benchmarks/search/left_out.py {count}", {**setting, **found})
-    print(json.dumps({key: found[key] for key in found if "against" in key}, indent=2))
+    measure(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
 
 
 if __name__ == "__main__":
