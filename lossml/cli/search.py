@@ -30,8 +30,16 @@ if TYPE_CHECKING:
 @click.option("--train-size", type=int, help="Labelled training samples; 0 for all.  [0]")
 @click.option("--network", type=click.Choice(NETWORKS), help="Of classes of images.  [large on a GPU, else small]")
 @click.option("--long-tail", type=float, help="Imbalance ratio of the training split.  [1]")
+@click.option(
+    "--also-on",
+    multiple=True,
+    help="Another task that every loss is trained on: digits,long_tail=50; repeatable. Scores are means over all.",
+)
+@click.option("--trial-seeds", type=int, help="Trainings of every loss on each task.  [1]")
 @click.option("--objective", help=f"{', '.join(METRICS)}, or a sum: 'balanced_accuracy - 0.5*ece'.  [accuracy]")
-@click.option("--pruner", type=click.Choice(PRUNERS), help="Who stops weak trials early.  [asha]")
+@click.option(
+    "--pruner", type=click.Choice(PRUNERS), help="Who stops weak trials.  [asha; of several trainings wilcoxon]"
+)
 @click.option("--proposer", type=click.Choice(PROPOSERS), help="Who proposes losses.  [surrogate]")
 @click.option("--control", type=click.Choice(CONTROLS), help="A random search of equal training beside it.  [none]")
 @click.option(
@@ -100,16 +108,18 @@ def _watched(
 def _report(record: "RunRecord") -> None:
     from rich.text import Text
 
-    from lossml.report.tables import control, leaderboard, rejected, rungs, states, verdict_view
+    from lossml.report.tables import control, leaderboard, rejected, rungs, states, tasks, verdict_view
 
     out = console()
     if record.verdict is not None:
         out.print(verdict_view(record.verdict))
+    if record.tasks:
+        out.print(tasks(record.tasks, record.recipe.objective))
     out.print(states(record.trials))
     out.print(rejected(record.rejections))
     out.print(rungs(record.summary))
     if record.summary.control is not None:
-        out.print(control(record.summary.control, record.recipe.objective))
+        out.print(control(record.summary.control, record.recipe.aim))
     out.print(leaderboard(record.trials, record.recipe, 5))
     run = Path(record.path)
     out.print(Text(f"Run: {run}. Next: lossml show {run}, lossml export best --run {run} -o my_loss.py"))

@@ -26,11 +26,13 @@ def command(run: str | None, count: int, as_json: bool) -> None:
         out.print(tables.verdict_view(record.verdict))
     else:
         out.print(Text(f"No verdict yet; lossml search --resume {record.path} goes on.", style="yellow"))
+    if record.tasks:
+        out.print(tables.tasks(record.tasks, record.recipe.objective))
     out.print(tables.states(record.trials))
     out.print(tables.rejected(record.rejections))
     out.print(tables.rungs(record.summary))
     if record.summary.control is not None:
-        out.print(tables.control(record.summary.control, record.recipe.objective))
+        out.print(tables.control(record.summary.control, record.recipe.aim))
     out.print(tables.leaderboard(record.trials, record.recipe, count))
-    out.print(tables.front(record.summary, record.recipe.objective))
+    out.print(tables.front(record.summary, record.recipe.aim))
     out.print(tables.failures(record.trials))

@@ -3,10 +3,11 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from statistics import median
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self, cast
 
 import torch
 
@@ -50,7 +51,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Setup:
-    spec: TaskSpec
+    specs: tuple[TaskSpec, ...]
     stack: Stack
     device: str
     own_process: bool
@@ -58,6 +59,7 @@ class _Setup:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Advance:
+    task: int
     runs: tuple[Run, ...]
     states: tuple[Weights | None, ...]
     start: int
@@ -66,17 +68,24 @@ class _Advance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Evaluate:
+    task: int
     states: tuple[Weights, ...]
     split: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pace:
+    task: int
     runs: tuple[Run, ...]
     seconds: float
 
 
-Job = _Advance | _Evaluate | _Pace | Literal["facts"]
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    task: int
+
+
+Job = _Advance | _Evaluate | _Pace | _Ask
 
 
 def on_device(task: Task, device: str) -> Task:
@@ -98,14 +107,15 @@ def _facts(task: Task) -> Facts:
 
 
 def _handler(setup: _Setup) -> Handler:
-    """Load the task and return what answers jobs; runs in each worker."""
+    """Load the tasks and return what answers jobs; runs in each worker."""
     if setup.own_process and setup.device == "cpu":
         torch.set_num_threads(1)
     if setup.device.startswith("cuda:"):
         torch.cuda.set_device(setup.device)  # what is recorded is recorded on the current device
-    task = on_device(load_task(setup.spec, setup.device), setup.device)
+    tasks = [on_device(load_task(spec, setup.device), setup.device) for spec in setup.specs]
 
     def handle(job: Job) -> object:
+        task = tasks[job.task]
         if isinstance(job, _Advance):
             return advance(task, setup.stack, job.runs, job.states, job.start, job.stop)
         if isinstance(job, _Evaluate):
@@ -163,6 +173,7 @@ class Trainer:
         device: "auto", "cpu", "cuda", "cuda:1", ...
         workers: processes; None for one per core on a CPU and one on a GPU, 0 for this process.
         time_limit: seconds that a group of runs may take from one fidelity to the next.
+        others: further tasks that the same workers train; see `each`.
     """
 
     def __init__(
@@ -173,19 +184,33 @@ class Trainer:
         device: str = "auto",
         workers: int | None = None,
         time_limit: float = TIME_LIMIT,
+        others: Sequence[TaskSpec] = (),
     ) -> None:
-        """Start the workers and load the task in each."""
+        """Start the workers and load the tasks in each."""
         self.device = chosen_device(device)
         self._automatic = workers is None and self.device == "cpu"
         self.workers = (cores() if self.device == "cpu" else 1) if workers is None else workers
-        setup = _Setup(spec, stack, self.device, own_process=self.workers > 0)
+        self._specs = (spec, *others)
+        setup = _Setup(self._specs, stack, self.device, own_process=self.workers > 0)
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads must not spin beside other workers
         self._pool = Pool(_handler, setup, self.workers, time_limit) if self.workers else _Here(setup)
-        facts = self._pool.map(["facts"])[0]
+        self._choose(0)
+
+    def _choose(self, task: int) -> None:
+        """Take the task of that place."""
+        facts = self._pool.map([_Ask(task)])[0]
         if isinstance(facts, Lost):
             self._pool.close()
-            raise UsageError(f"{spec.name}: its network cannot be built ({facts.reason}); try `task.network()` alone")
-        self.facts: Facts = facts
+            name = self._specs[task].name
+            raise UsageError(f"{name}: its network cannot be built ({facts.reason}); try `task.network()` alone")
+        self._task, self.facts = task, cast("Facts", facts)
+
+    def each(self) -> "list[Self]":
+        """Return a trainer for every task, the first's own first; all share this one's workers and end with it."""
+        found = [self, *(copy(self) for _ in self._specs[1:])]
+        for task, other in enumerate(found[1:], 1):
+            other._choose(task)  # noqa: SLF001 - a copy of itself
+        return found
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -212,7 +237,7 @@ class Trainer:
         if not (self._automatic and isinstance(self._pool, Pool) and self.workers > 1):
             return 0.0
         runs = (run,) * self.facts.group
-        self._pool.map([_Pace(runs, 0.0)] * self.workers)  # what is first used is first loaded
+        self._pool.map([_Pace(self._task, runs, 0.0)] * self.workers)  # what is first used is first loaded
         counts = sorted({1, self.workers // 2, self.workers})
         rounds = [{count: self._speed(runs, count) for count in counts} for _ in range(ROUNDS)]
         if not all(speed for speeds in rounds for speed in speeds.values()):
@@ -223,7 +248,7 @@ class Trainer:
 
     def _speed(self, runs: tuple[Run, ...], count: int) -> float:
         """Return the steps a second of so many workers together; 0 where one of them gave none."""
-        found = self._pool.map([_Pace(runs, TRIED)] * count)
+        found = self._pool.map([_Pace(self._task, runs, TRIED)] * count)
         return 0.0 if any(isinstance(one, Lost) for one in found) else sum(found)
 
     def advance(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> list[Outcome]:
@@ -234,7 +259,7 @@ class Trainer:
         """
         size = self.facts.group
         jobs = [
-            _Advance(tuple(runs[k : k + size]), tuple(states[k : k + size]), start, stop)
+            _Advance(self._task, tuple(runs[k : k + size]), tuple(states[k : k + size]), start, stop)
             for k in range(0, len(runs), size)
         ]
         return self._gather(jobs)
@@ -242,7 +267,9 @@ class Trainer:
     def evaluate(self, states: Sequence[Weights], split: str) -> list[Outcome]:
         """Score trained networks on "validation" or "heldout", with what is right sample by sample."""
         size = self.facts.group
-        return self._gather([_Evaluate(tuple(states[k : k + size]), split) for k in range(0, len(states), size)])
+        return self._gather(
+            [_Evaluate(self._task, tuple(states[k : k + size]), split) for k in range(0, len(states), size)]
+        )
 
     def _gather(self, jobs: Sequence[_Advance | _Evaluate]) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -258,6 +285,6 @@ class Trainer:
 
 def _alone(job: _Advance | _Evaluate) -> list[Job]:
     if isinstance(job, _Evaluate):
-        return [_Evaluate((state,), job.split) for state in job.states]
+        return [_Evaluate(job.task, (state,), job.split) for state in job.states]
     pairs = zip(job.runs, job.states, strict=True)
-    return [_Advance((run,), (state,), job.start, job.stop) for run, state in pairs]
+    return [_Advance(job.task, (run,), (state,), job.start, job.stop) for run, state in pairs]

@@ -11,9 +11,10 @@ from rich.text import Text
 
 from lossml.report.screens import Lines, Screen
 from lossml.report.tables import leaderboard, leaders, rejected, states
-from lossml.report.words import duration, last_score, setting
-from lossml.search.events import CohortFinished, Confirming, Controlling, Event, Proposed, RungStarted, Started
-from lossml.search.records import FULL, Trial
+from lossml.report.words import duration, last_score, setting, several, training
+from lossml.search.events import CohortFinished, Confirming, Controlling, Event, Gauging, Proposed, RungStarted, Started
+from lossml.search.recipe import Recipe
+from lossml.search.records import Trial
 
 FIRST = "proposing losses (the first search on a machine also compiles, for some seconds)"
 
@@ -39,7 +40,10 @@ class Progress:
         elif isinstance(event, Proposed):
             self.rejections.update(event.rejections)
         elif isinstance(event, RungStarted):
-            self.doing = f"training {event.trials} to {event.rung}/{FULL} of the steps"
+            where = training(self.started.recipe, event.rung) if self.started else ""
+            self.doing = f"training {event.trials} {where}"
+        elif isinstance(event, Gauging):
+            self.doing = f"training cross-entropy on {event.task}, to measure gains by"
         elif isinstance(event, CohortFinished):
             self.trials += event.trials
             self.replayed += len(event.trials) if event.replayed else 0
@@ -94,7 +98,8 @@ class Progress:
             return "starting"
         facts, recipe = self.started.facts, self.started.recipe
         return (
-            f"{facts.name}{setting(recipe)}: {facts.classes} classes, {facts.sizes[0]} training samples, "
+            f"{facts.name}{setting(recipe)}{_others(recipe)}: "
+            f"{facts.classes} classes, {facts.sizes[0]} training samples, "
             f"{facts.parameters} weights, {facts.steps} steps; {_means(self.started)}; {self.started.run}"
         )
 
@@ -119,6 +124,8 @@ class PlainView(Lines):
         self._progress.take(event)
         if isinstance(event, Started):
             self._say(self._progress.title())
+            if line := several(event.recipe):
+                self._say(line)
         elif isinstance(event, CohortFinished):
             self._say(
                 f"{event.done} of {self._progress.budget()} trials, "
@@ -135,10 +142,10 @@ class PlainView(Lines):
 
     def _best(self) -> str:
         recipe = self._progress.started and self._progress.started.recipe
-        found = leaders(self._progress.trials, recipe.objective) if recipe else []
+        found = leaders(self._progress.trials, recipe.aim) if recipe else []
         if not recipe or not found:
             return "none alive"
-        return f"best {last_score(found[0], recipe.objective)} by {found[0].program}"
+        return f"best {last_score(found[0], recipe.aim)} by {found[0].program}"
 
 
 class LiveView(Screen):
@@ -163,6 +170,7 @@ class LiveView(Screen):
         started = progress.started
         return Group(
             Text(progress.title(), style="bold"),
+            *([Text(line, style="dim")] if started and (line := several(started.recipe)) else []),
             Text(progress.stage()),
             bar,
             states(progress.trials),
@@ -170,6 +178,10 @@ class LiveView(Screen):
             leaderboard(progress.trials, started.recipe, 8) if started else Text(),
             Text("Ctrl-C stops; the run can be resumed.", style="dim"),
         )
+
+
+def _others(recipe: Recipe) -> str:
+    return f" (and on {', '.join(recipe.also_on)})" if recipe.also_on else ""
 
 
 def _part(event: Confirming) -> tuple[str, str, int]:

@@ -11,7 +11,7 @@ from lossml.report.card_page import advice_list, card_parts
 from lossml.report.markup import Child, page, table, tag
 from lossml.report.run_plots import Dot, Estimate, Path, family_plot, front_plot, intervals, rung_plot
 from lossml.report.tables import comparison_caption, corrected_row, leaders
-from lossml.report.words import fidelity, last_score, plotted, reached, unit
+from lossml.report.words import ABOUT_TASKS, TASKS, fidelity, last_score, plotted, task_rows, trained, unit
 from lossml.search.cost import cost
 from lossml.search.family import Ancestor, family
 from lossml.search.objective import as_read, gap, read_objective
@@ -113,7 +113,7 @@ def _best(record: RunRecord, cards: Sequence[Described]) -> Iterator[Child]:
 
 def _loss(one: Described, record: RunRecord) -> Iterator[Child]:
     trial, card, recipe = one.trial, one.card, record.recipe
-    score = f"{recipe.objective} {last_score(trial, recipe.objective)} after {reached(trial, recipe)} training"
+    score = f"{recipe.aim} {last_score(trial, recipe.aim)} after {trained(trial, recipe)}"
     yield tag("h3", f"Trial {trial.number}")
     yield tag("p", tag("code", trial.program, class_="formula"))
     yield tag("p", f"{score}, made by {trial.operator}.", class_="soft")
@@ -125,11 +125,11 @@ def _loss(one: Described, record: RunRecord) -> Iterator[Child]:
 
 
 def _leaderboard(record: RunRecord, _cards: Sequence[Described]) -> Iterator[Child]:
-    ordered = leaders(record.trials, record.recipe.objective)
+    ordered = leaders(record.trials, record.recipe.aim)
     if not ordered:
         yield tag("p", "No trial has been trained yet.")
         return
-    heads = [name if name != "score" else record.recipe.objective for name in rows.TRIALS]
+    heads = [name if name != "score" else record.recipe.aim for name in rows.TRIALS]
     cells = [_with_code(row) for row in rows.trial_rows(ordered, record.recipe)]
     yield table(heads, cells[:FIRST], SHARE, numbers=(2,), name="Leaderboard")
     if cells[FIRST:]:
@@ -142,7 +142,7 @@ def _with_code(row: Sequence[str]) -> list[Child]:
 
 
 def _front(record: RunRecord, _cards: Sequence[Described]) -> Iterator[Child]:
-    objective, front = record.recipe.objective, record.summary.front
+    objective, front = record.recipe.aim, record.summary.front
     if not front:
         return
     dots = [_dot(trial, parse(trial.program).size, objective) for trial in _complete(record)]
@@ -188,6 +188,14 @@ def _bar(share: float) -> Element:
     return tag("svg", inside, viewBox="0 0 100 10", class_="bars", aria_hidden="true")
 
 
+def _tasks(record: RunRecord, _cards: Sequence[Described]) -> Iterator[Child]:
+    if not record.tasks:
+        return
+    heads, cells = list(TASKS), task_rows(record.tasks, record.recipe.objective)
+    caption = f"{record.recipe.objective} on the search-validation splits. {ABOUT_TASKS}"
+    yield table(heads, cells, caption, numbers=range(1, 6), name="Tasks of the search")
+
+
 def _rungs(record: RunRecord, _cards: Sequence[Described]) -> Iterator[Child]:
     summary = record.summary
     if not summary.rungs:
@@ -221,7 +229,7 @@ def _path(trial: Trial, objective: str, *, chosen: bool) -> Path:
 def _cost(record: RunRecord, _cards: Sequence[Described]) -> Iterator[Child]:
     if not record.cohorts:
         return
-    found = cost(record.trials, record.cohorts, record.recipe.rungs)
+    found = cost(record.trials, record.cohorts, record.recipe.stages)
     caption = (
         "Of the search alone, without its control and its confirmation. Programs include those that the surrogate "
         "passed over. The time spared is an estimate."
@@ -236,7 +244,7 @@ def _family(record: RunRecord, _cards: Sequence[Described]) -> Iterator[Child]:
     found = family(record.trials, chosen[0].number)
     yield tag("p", _origin(found))
     if len(found) > 1:
-        objective = record.recipe.objective
+        objective = record.recipe.aim
         dots = {
             one.trial.number: _dot(one.trial, one.trial.number, objective, "a") for one in found if one.trial.metrics
         }
@@ -276,7 +284,7 @@ def _control(record: RunRecord, _cards: Sequence[Described]) -> Iterator[Child]:
     if found is None:
         return
     yield tag("p", _against(record))
-    cells, objective = rows.control_rows(found, len(record.trials), record.recipe.objective), record.recipe.objective
+    cells, objective = rows.control_rows(found, len(record.trials), record.recipe.aim), record.recipe.aim
     yield table([*rows.CONTROL[:-1], f"best {objective}"], cells, SHARE, numbers=(1, 2, 3), name="Control")
 
 
@@ -312,6 +320,7 @@ SECTIONS = (
     _Section("leaderboard", "Leaderboard", _leaderboard),
     _Section("front", "Score against size", _front),
     _Section("rejected", "Rejected and failed", _rejected),
+    _Section("tasks", "Tasks of the search", _tasks),
     _Section("rungs", "Early rungs", _rungs),
     _Section("cost", "Cost", _cost),
     _Section("family", "Where the best came from", _family),

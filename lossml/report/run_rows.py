@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lossml.backend import Rejection
-from lossml.report.words import duration, fidelity, last_score, reached, setting
+from lossml.report.words import duration, fidelity, last_score, reached, setting, several
 from lossml.search.cost import Cost
 from lossml.search.family import Ancestor
 from lossml.search.objective import read_objective, written
@@ -62,6 +62,8 @@ def searched(record: RunRecord) -> list[tuple[str, str]]:
     recipe = record.recipe
     return [
         ("task", _task(recipe, record.provenance.get("task"))),
+        *((("also trained on", _listed(list(recipe.also_on))),) if recipe.also_on else ()),
+        *((("trials", several(recipe)),) if recipe.trainings > 1 else ()),
         ("aim", _aim(recipe.objective)),
         ("budget", f"{recipe.budget} programs trained, pruned ones included, {recipe.cohort} side by side"),
         ("proposals", f"{PROPOSERS.get(recipe.proposer, recipe.proposer)}; {_seeds(recipe)}"),
@@ -95,8 +97,10 @@ def _seeds(recipe: Recipe) -> str:
 
 
 def _pruning(recipe: Recipe) -> str:
-    if recipe.pruner == "none" or len(recipe.rungs) == 1:
+    if recipe.pruner == "none" or len(recipe.stages) == 1:
         return "none: every program is trained to the end"
+    if recipe.trainings > 1:
+        return f"{recipe.pruner}, over the trainings of a trial"
     return f"{recipe.pruner}, after {_listed([fidelity(rung) for rung in recipe.rungs[:-1]])} of full training"
 
 
@@ -171,7 +175,7 @@ def trial_rows(trials: list[Trial], recipe: Recipe) -> Rows:
         [
             str(trial.number),
             reached(trial, recipe),
-            last_score(trial, recipe.objective),
+            last_score(trial, recipe.aim),
             trial.operator,
             trial.state.value,
             trial.program,
@@ -226,7 +230,7 @@ def family_rows(ancestors: tuple[Ancestor, ...], recipe: Recipe) -> Rows:
 def _ancestor(one: Ancestor, recipe: Recipe) -> list[str]:
     trial = one.trial
     parents = ", ".join(map(str, trial.parents)) or "-"
-    score, how_far = last_score(trial, recipe.objective), reached(trial, recipe)
+    score, how_far = last_score(trial, recipe.aim), reached(trial, recipe)
     return [str(trial.number), str(one.generation), trial.operator, parents, score, how_far, trial.program]
 
 

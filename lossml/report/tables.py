@@ -8,12 +8,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lossml.report.words import last_score, reached
+from lossml.report.words import ABOUT_TASKS, TASKS, last_score, reached, task_rows
 from lossml.search.objective import written
 from lossml.search.recipe import Recipe
 from lossml.search.records import FULL, State, Trial
 from lossml.search.results import Comparison, Row, Transfer, Verdict, points
 from lossml.search.summary import Agreement, Control, Summary
+from lossml.search.yardstick import TaskSeen
 from lossml.zoo import Entry
 
 if TYPE_CHECKING:
@@ -37,21 +38,31 @@ def leaders(trials: Sequence[Trial], objective: str) -> list[Trial]:
 
 def leaderboard(trials: Sequence[Trial], recipe: Recipe, count: int = 10) -> RenderableType:
     """Show the best trials: number, fidelity reached, score on the search-validation split, formula."""
-    table = _table("trial", "trained", recipe.objective, "origin", "loss")
+    table = _table("trial", "trained", recipe.aim, "origin", "loss")
     table.columns[0].justify = table.columns[1].justify = table.columns[2].justify = "right"
     table.columns[4].overflow = "ellipsis"
     table.columns[4].no_wrap = True
     table.columns[4].ratio = 1
     table.expand = True
-    for trial in leaders(trials, recipe.objective)[:count]:
+    for trial in leaders(trials, recipe.aim)[:count]:
         table.add_row(
             str(trial.number),
             reached(trial, recipe),
-            last_score(trial, recipe.objective),
+            last_score(trial, recipe.aim),
             Text(trial.operator, overflow="ellipsis", no_wrap=True),
             Text(trial.program),
         )
     return table if table.rows else Text("No trial has been trained yet.", style="dim")
+
+
+def tasks(found: Sequence[TaskSeen], objective: str) -> RenderableType:
+    """Show what was trained on each task of a search, and how the best over all does there."""
+    table = _table(*TASKS, title=f"tasks of the search: {objective}, on the search-validation split")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in task_rows(found, objective):
+        table.add_row(*map(Text, row))
+    return Group(table, Text(ABOUT_TASKS, style="dim")) if table.rows else Text()
 
 
 def states(trials: Sequence[Trial]) -> Text:

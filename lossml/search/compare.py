@@ -20,7 +20,7 @@ from lossml.search.objective import as_read, read_objective
 from lossml.search.records import FULL
 from lossml.search.results import Comparison, Contender, Design, Match, Row
 from lossml.search.statistics import Difference, Judged, detectable, judge, paired_difference, seeds_needed, spent
-from lossml.search.trainings import Done, Job, Store, module_of
+from lossml.search.trainings import Done, Job, Store, module_of, sample_scores
 
 EXTENSIONS = 3  # of the grid of learning rates, at either end
 
@@ -347,6 +347,5 @@ def _scores(results: Sequence[Done], objective: str) -> list[float]:
 
 
 def _samples(results: Sequence[Done], objective: str) -> NDArray[np.float64]:
-    """Return each sample's part in the objective by seed and sample; their mean over samples is the objective."""
-    weights = read_objective(objective).weights
-    return np.asarray([sum(weight * done.parts[name].astype(float) for name, weight in weights) for done in results])
+    """Return each sample's part in the objective by seed and sample."""
+    return np.asarray([sample_scores(done.parts, objective) for done in results])

@@ -10,7 +10,7 @@ from lossml.program import parse
 from lossml.proxy import Trainer
 from lossml.search import folder as folders
 from lossml.search.compare import best_found, compare
-from lossml.search.elsewhere import there
+from lossml.search.elsewhere import there, written
 from lossml.search.events import Listener
 from lossml.search.objective import gap, read_objective
 from lossml.search.recipe import Recipe
@@ -20,7 +20,7 @@ from lossml.search.trainings import Store, contenders, design_of, laid_out
 from lossml.search.transfer import corrected, told, transferred
 
 ORDINALS = {2: "second", 3: "third"}
-TUNED = 3  # candidates tuned for each that is confirmed: one score is a lucky score
+TUNED = 3  # candidates tuned for each that is confirmed: one score is a lucky score, a mean over tasks is less so
 
 
 def shortlist(trials: Sequence[Trial], objective: str, count: int, classes: int, pixels: int = 1) -> list[Trial]:
@@ -58,13 +58,12 @@ def confirm(
         LossMLError: where the first baseline cannot be trained.
     """
     prior, pixels = trainer.facts.prior, trainer.facts.pixels
-    chosen, others = (
-        shortlist(some, recipe.objective, TUNED * recipe.candidates, len(prior), pixels) for some in (trials, control)
-    )
+    count = recipe.candidates if recipe.trainings > 1 else TUNED * recipe.candidates
+    chosen, others = (shortlist(some, recipe.aim, count, len(prior), pixels) for some in (trials, control))
     losses = [*laid_out(recipe.baselines, chosen, prior, pixels), *_controls(others, prior, pixels)]
     design = design_of(recipe)
     comparison = compare(trainer, losses, design, Store(run / folders.JOURNAL, design.objective), listener)
-    verdict = judged(comparison)
+    verdict = judged(comparison, written(recipe) if recipe.also_on else "")
     _write(run, verdict)
     return verdict
 
@@ -81,7 +80,7 @@ def confirm_elsewhere(
     trainer_of: Callable[[Recipe], Trainer],
     listener: Listener,
 ) -> Verdict:
-    """Test what a search confirmed on the other tasks of its recipe, and write that into its verdict.
+    """Test what a search confirmed on its recipe's other tasks, and write that into its verdict.
 
     Args:
         recipe: of the search.
@@ -95,11 +94,11 @@ def confirm_elsewhere(
     if not chosen:
         return verdict
     found: list[Transfer] = []
-    for text in recipe.confirm_on:
+    for text in recipe.tested_on:
         with trainer_of(there(recipe, text)) as trainer:
             found.append(transferred(recipe, text, run, trainer, chosen, listener))
     transfers = corrected(found, recipe)
-    extended = replace(verdict, sentence=f"{verdict.sentence} {told(transfers)}", transfers=transfers)
+    extended = replace(verdict, sentence=f"{verdict.sentence} {told(transfers, recipe.also_on)}", transfers=transfers)
     _write(run, extended)
     return extended
 
@@ -120,14 +119,14 @@ def _controls(chosen: Sequence[Trial], prior: Sequence[float], pixels: int) -> l
     return [replace(one, control=True) for one in found]
 
 
-def judged(comparison: Comparison) -> Verdict:
-    """Say what a comparison allows to be said."""
+def judged(comparison: Comparison, task: str = "") -> Verdict:
+    """Say what a comparison allows to be said, and on which task where a search had several."""
     place = best_found(comparison.rows, comparison.design)
     if place is None:
         return Verdict("Nothing was confirmed: no candidate could be trained to the end.", None, comparison)
     winner = comparison.rows[place]
     beside = f" {_against(comparison.control, comparison.design)}" if comparison.control else ""
-    return Verdict(_sentence(winner, comparison) + beside + _again(comparison.readings[0]), winner, comparison)
+    return Verdict(_sentence(winner, comparison, task) + beside + _again(comparison.readings[0]), winner, comparison)
 
 
 def _again(reading: int) -> str:
@@ -149,7 +148,7 @@ def _against(control: Match, design: Design) -> str:
     )
 
 
-def _sentence(winner: Row, comparison: Comparison) -> str:
+def _sentence(winner: Row, comparison: Comparison, task: str) -> str:
     design, reference = comparison.design, comparison.rows[0].contender.label
     name = f"trial {winner.contender.trial}"
     same = f", which is {winner.contender.known} up to scale," if winner.contender.known else ""
@@ -157,7 +156,8 @@ def _sentence(winner: Row, comparison: Comparison) -> str:
         return f"No difference found: the best loss, {name}, is {reference} itself up to scale."
     interval = gap(winner.difference, design.objective, (winner.low, winner.high))
     of = "of" if read_objective(design.objective).sign > 0 else "less"
-    measured = f"{interval} {of} held-out {design.objective} against tuned {reference}, {design.seeds} seeds"
+    where = f" on {task}" if task else ""
+    measured = f"{interval} {of} held-out {design.objective}{where} against tuned {reference}, {design.seeds} seeds"
     if winner.verdict == "no difference":
         return f"No difference found: {name}{same} has {measured}. {_power(winner, design)}"
     beside = _beside(winner, comparison)

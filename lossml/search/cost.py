@@ -16,6 +16,7 @@ class Cost:
         trained: training in all, in full trainings.
         trials: programs trained, however far.
         rejected: programs proposed and not trained.
+        whole: full trainings of a trial that nobody stops.
     """
 
     proposing: float
@@ -23,17 +24,18 @@ class Cost:
     trained: float
     trials: int
     rejected: int
+    whole: int = 1
 
     @property
     def unpruned(self) -> float:
         """Share of training every trial to the end, in [0, 1]; 0 without a trial."""
-        return self.trained / self.trials if self.trials else 0.0
+        return self.trained / (self.whole * self.trials) if self.trials else 0.0
 
     @property
     def unscreened(self) -> float:
         """Share of training every program proposed to the end, in [0, 1]; 0 without a program."""
         programs = self.trials + self.rejected
-        return self.trained / programs if programs else 0.0
+        return self.trained / (self.whole * programs) if programs else 0.0
 
     @property
     def each(self) -> float:
@@ -43,7 +45,7 @@ class Cost:
     @property
     def spared(self) -> float:
         """Seconds that pruning spared, at the pace of what was trained."""
-        return self.each * (self.trials - self.trained)
+        return self.each * (self.whole * self.trials - self.trained)
 
 
 def cost(trials: Sequence[Trial], cohorts: Sequence[Cohort], rungs: Sequence[int]) -> Cost:
@@ -52,12 +54,13 @@ def cost(trials: Sequence[Trial], cohorts: Sequence[Cohort], rungs: Sequence[int
     Args:
         trials: of the search.
         cohorts: of the search.
-        rungs: fidelities, in sixteenths of full training.
+        rungs: fidelities, in sixteenths of full training; with several trainings a trial, the stages after each.
     """
     return Cost(
         proposing=sum(cohort.seconds[0] for cohort in cohorts),
         training=sum(cohort.seconds[1] for cohort in cohorts),
         trained=sum(trial.trained(rungs) for trial in trials) / FULL,
         trials=len(trials),
+        whole=max(1, rungs[-1] // FULL),
         rejected=sum(sum(cohort.rejections.values()) for cohort in cohorts),
     )

@@ -102,7 +102,7 @@ def fill(
         folder: where they are written on the way there.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    objective = record.recipe.objective
+    objective = record.recipe.aim
     direction = "minimize" if read_objective(objective).sign < 0 else "maximize"
     study = optuna.create_study(study_name=record.path.name, storage=storage, direction=direction)
     study.set_user_attr("objective", objective)
@@ -127,9 +127,10 @@ def _add(
         path = places[1] / name
         path.write_text(text, encoding="utf-8")
         upload_artifact(study_or_trial=made, file_path=str(path), artifact_store=places[0])
-    scores = [as_read(score, record.recipe.objective) for score in trial.scores(record.recipe.objective)]
-    for rung, score in zip(record.recipe.rungs, scores, strict=False):
-        made.report(score, rung)
+    aim = record.recipe.aim
+    scores = [as_read(score, aim) for score in trial.scores(aim)]
+    for rung, metrics in zip(record.recipe.stages, trial.metrics, strict=False):
+        made.report(as_read(metrics.of(aim), aim), rung)
     done = trial.state is State.COMPLETE
     study.tell(made, scores[-1] if done else None, state=STATES[trial.state])
 

@@ -91,7 +91,14 @@ class Controlling:
     total: float
 
 
-Event = Started | Proposed | RungStarted | CohortFinished | Controlling | Confirming
+@dataclass(frozen=True, slots=True)
+class Gauging:
+    """Cross-entropy is trained on a task of several, as text, so that scores there can be measured by its own."""
+
+    task: str
+
+
+Event = Started | Gauging | Proposed | RungStarted | CohortFinished | Controlling | Confirming
 
 
 class Listener(Protocol):

@@ -17,7 +17,7 @@ from lossml.errors import LossMLError, RunError
 from lossml.search.recipe import Recipe, read_toml
 
 RECIPE, RUN, JOURNAL, VERDICT, LOCK = "recipe.toml", "run.json", "journal.log", "verdict.json", "lock"
-SUMMARY = "summary.json"
+SUMMARY, TASKS = "summary.json", "tasks.json"
 CONTROL = "control"  # folder of the control, within the run's
 ROOT = "runs"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")

@@ -103,10 +103,10 @@ class Journal:
 
 def _frozen(trial: Trial, objective: str, rungs: Sequence[int]) -> FrozenTrial:
     attributes = {key: value for key, value in as_json(trial).items() if key not in {"number", "state"}}
-    scores = trial.scores(objective)
+    scores, reported = trial.scores(objective), [m.of(objective) for m in trial.metrics]
     return create_trial(
         state=_STATES[trial.state],
         value=scores[-1] if scores and trial.state is not State.FAILED else None,
-        intermediate_values=dict(zip(rungs, scores, strict=False)),
+        intermediate_values=dict(zip(rungs, reported, strict=False)),
         user_attrs=attributes,
     )

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
 
@@ -26,7 +27,7 @@ from lossml.search.propose import (
 )
 from lossml.search.pruning import Fate, Measure, Measured, make_pruner, make_shadow, run_cohort
 from lossml.search.recipe import Recipe
-from lossml.search.records import Cohort, Metrics, State, Trial
+from lossml.search.records import Cohort, Gained, Metrics, State, Trial
 
 SEARCH_SEED, MOST_TRIALS = 10**12, 10**6  # far from a confirmation's seeds, so that no luck is reused
 
@@ -44,7 +45,7 @@ class Ledger(Protocol):
 
 
 class Training(Protocol):
-    """Trains for a search; see `Trainer`."""
+    """Trains for a search; see `Trainer`, and `Several` for several trainings a trial."""
 
     facts: Facts
 
@@ -53,9 +54,17 @@ class Training(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class GainScore(Score):
+    """A score of one of several trainings, with its gain over cross-entropy; see `Several`."""
+
+    gain: float = 0.0
+
+
 def metrics_of(score: Score) -> Metrics:
     """Keep a score's numbers."""
-    return Metrics(score.accuracy, score.balanced_accuracy, score.nll, score.ece, score.miou, score.top5)
+    numbers = (score.accuracy, score.balanced_accuracy, score.nll, score.ece, score.miou, score.top5)
+    return Gained(*numbers, score.gain) if isinstance(score, GainScore) else Metrics(*numbers)
 
 
 def measured(outcome: Outcome) -> Measured:
@@ -118,14 +127,14 @@ class Search:
         self._ledger, facts = ledger, trainer.facts
         self._proposer, self._rejected_seeds = make_proposer(recipe, facts.prior, facts.pixels, rules)
         self._surrogate = make_surrogate(recipe)
-        self._shadow = make_shadow(make_pruner(recipe.pruner, recipe.cohort, recipe.rungs))
+        self._shadow = make_shadow(make_pruner(recipe.pruner, recipe.cohort, recipe.stages))
         self._told: list[Trial] = []
         self._history: list[Parent] = []
         self._keys: set[str] = set()
         self._nobody = Crowd.of([], facts.classes, facts.pixels)
         self._places = [self._nobody.members]
         for cohort, trials in ledger.cohorts():
-            run_cohort(self._shadow, cohort.size, recipe.objective, _stored(trials), recipe.rungs)
+            run_cohort(self._shadow, cohort.size, recipe.aim, _stored(trials), recipe.stages)
             self._finish(trials, replayed=True)
 
     @property
@@ -136,7 +145,7 @@ class Search:
     @property
     def trained(self) -> int:
         """How much was trained so far, in sixteenths of a full training."""
-        return sum(trial.trained(self._recipe.rungs) for trial in self._told)
+        return sum(trial.trained(self._recipe.stages) for trial in self._told)
 
     def run(self, deadline: float, most: float = float("inf")) -> None:
         """Search until the budget is spent, the deadline (monotonic seconds) has passed, or `most` is trained.
@@ -159,7 +168,8 @@ class Search:
         numbers = tuple(range(start, start + len(plan.accepted)))
         self._listener(Proposed(numbers, plan.rejections))
         planned = monotonic()
-        fates = run_cohort(self._shadow, len(numbers), self._recipe.objective, self._training(plan), self._recipe.rungs)
+        aim, stages = self._recipe.aim, self._recipe.stages
+        fates = run_cohort(self._shadow, len(numbers), aim, self._training(plan), stages)
         cohort = Cohort(start, len(numbers), plan.rejections, (planned - began, monotonic() - planned))
         trials = [_trial(*row) for row in zip(numbers, plan.accepted, fates, strict=True)]
         self._ledger.record(cohort, trials)
@@ -178,11 +188,11 @@ class Search:
         prior = self._trainer.facts.prior
         losses = [loss_of(one.proposal.program, one.scale, prior) for one in plan.accepted]
         runs = [Run(loss, 1.0, _seed(self._recipe.seed, k)) for k, loss in enumerate(losses, len(self._told))]
-        return _trained(self._trainer, runs, self._recipe.rungs, self._listener)
+        return _trained(self._trainer, runs, self._recipe.stages, self._listener)
 
     def _finish(self, trials: Sequence[Trial], *, replayed: bool) -> None:
         self._told += trials
-        parents = _parents(trials, self._recipe.objective)
+        parents = _parents(trials, self._recipe.aim)
         self._history += parents
         self._keys.update(key for trial in trials for key in trial.keys)
         self._places.append(self._nobody.places([parent.program for parent in parents]))

@@ -13,6 +13,9 @@ from lossml.errors import RecipeError
 GAINS = ("accuracy", "balanced_accuracy", "miou")
 COSTS = ("nll", "ece")
 METRICS = (*GAINS, *COSTS)
+GAIN = "gain"
+"""What a search over several trainings a trial optimises: the objective's difference to cross-entropy's on the same
+task, in standard deviations of cross-entropy's own score. It cannot be asked for by name."""
 SHARES = frozenset({"accuracy", "balanced_accuracy", "miou", "ece"})
 LONGEST = 200
 RULE = (
@@ -40,7 +43,9 @@ class Objective:
 
     @property
     def unit(self) -> str:
-        """Return "points" for shares, "nats" for the likelihood, "" for a sum of both."""
+        """Return "points" for shares, "nats" for the likelihood, "sd" for a gain, "" for a sum of several kinds."""
+        if self.weights == ((GAIN, 1.0),):
+            return "sd"
         if all(name in SHARES for name, _ in self.weights):
             return "points"
         return "nats" if len(self.weights) == 1 else ""
@@ -53,8 +58,8 @@ def read_objective(text: str) -> Objective:
     Raises:
         RecipeError: for anything but a metric or such a sum, with the rule.
     """
-    if text in METRICS:
-        return Objective(((text, 1.0 if text in GAINS else -1.0),))
+    if text in METRICS or text == GAIN:
+        return Objective(((text, -1.0 if text in COSTS else 1.0),))
     weights = _terms(text)
     names = [name for name, _ in weights]
     right = all(weight > 0 if name in GAINS else weight < 0 for name, weight in weights)
@@ -82,7 +87,7 @@ def _terms(text: str) -> list[tuple[str, float]]:
 def is_objective(value: object) -> bool:
     """Say whether a value is the text of an objective."""
     try:
-        return isinstance(value, str) and bool(read_objective(value))
+        return isinstance(value, str) and value != GAIN and bool(read_objective(value))
     except RecipeError:
         return False
 
@@ -93,8 +98,9 @@ def as_read(value: float, objective: str) -> float:
 
 
 def written(value: float, objective: str) -> str:
-    """Write a value as people read it: percent for shares, else the number."""
-    return f"{100 * value:.2f}" if read_objective(objective).unit == "points" else f"{value:.4f}"
+    """Write a value as people read it: percent for shares, a sign for gains, else the number."""
+    unit = read_objective(objective).unit
+    return f"{100 * value:.2f}" if unit == "points" else f"{value:+.2f}" if unit == "sd" else f"{value:.4f}"
 
 
 def gap(value: float, objective: str, interval: tuple[float, float] | None = None) -> str:

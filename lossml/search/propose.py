@@ -21,6 +21,7 @@ from lossml.errors import LossMLError, RecipeError
 from lossml.evolve import EvolutionaryProposer, Parent, Proposal, Proposer, RandomProposer, Surrogate
 from lossml.program import Node, operations
 from lossml.program.grammar import Grammar, classification_grammar, segmentation_grammar
+from lossml.search.elsewhere import there
 from lossml.search.known import known_names
 from lossml.search.recipe import Recipe
 
@@ -77,7 +78,8 @@ class Plan:
 
 def is_uneven(recipe: Recipe, prior: Sequence[float] = ()) -> bool:
     """Say whether the class prior tells a loss anything: under a long tail, or where the task's own is uneven."""
-    return recipe.long_tail > 1.0 or (bool(prior) and max(prior) > UNEVEN * min(prior))
+    tails = (recipe.long_tail, *(there(recipe, text).long_tail for text in recipe.also_on))
+    return max(tails) > 1.0 or (bool(prior) and max(prior) > UNEVEN * min(prior))
 
 
 def make_grammar(recipe: Recipe, prior: Sequence[float], pixels: int = 1) -> Grammar:

@@ -16,6 +16,7 @@ from lossml.search.records import Cohort, Trial, finalists, rejections
 from lossml.search.results import Verdict
 from lossml.search.stored import read_verdict
 from lossml.search.summary import Summary, summary
+from lossml.search.yardstick import TaskSeen, read_yardsticks, tasks_seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class RunRecord:
         verdict: None before the confirmation is done.
         summary: score against length, and the agreement of the rungs.
         provenance: when, with what, on what and for which task it was started; empty where that was not kept.
+        tasks: what was trained on each task, where a trial has several trainings.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class RunRecord:
     verdict: Verdict | None
     summary: Summary
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tasks: tuple[TaskSeen, ...] = ()
 
     @property
     def rejections(self) -> dict[str, int]:
@@ -82,7 +85,8 @@ def load_run(run: Path) -> RunRecord:
         trials, cohorts = read_trials(run)
         control, _ = read_trials(run / folders.CONTROL)
         seen, started = summary(trials, recipe, control), folders.read_provenance(run)
-        return RunRecord(run, recipe, trials, cohorts, read_verdict(run), seen, started)
+        tasks = tasks_seen(recipe, trials, read_yardsticks(run))
+        return RunRecord(run, recipe, trials, cohorts, read_verdict(run), seen, started, tasks)
 
 
 def find_run(given: str | None = None, root: str = folders.ROOT) -> Path:
@@ -106,7 +110,7 @@ def best(record: RunRecord) -> Best:
         with folders.reading(record.path):
             trial = by_number[record.verdict.winner.contender.trial]
         return Best(parse(trial.program), trial.scale, trial.number, confirmed=True, note=record.verdict.sentence)
-    chosen = finalists(record.trials, record.recipe.objective, 1)
+    chosen = finalists(record.trials, record.recipe.aim, 1)
     if not chosen:
         raise RunError(
             f"{record.path} holds no loss yet: no trial was trained to the end; resume it with "
@@ -122,7 +126,7 @@ def foremost(record: RunRecord, count: int) -> tuple[Trial, ...]:
 
     The first is the one that `best` returns; none where nothing has been trained to the end.
     """
-    numbers = [trial.number for trial in finalists(record.trials, record.recipe.objective, len(record.trials))]
+    numbers = [trial.number for trial in finalists(record.trials, record.recipe.aim, len(record.trials))]
     by_number = {trial.number: trial for trial in record.trials}
     with folders.reading(record.path):
         return tuple(by_number[k] for k in dict.fromkeys([*_confirmed(record), *numbers]))[:count]

@@ -1,9 +1,10 @@
 """What a search is to do: a recipe, from defaults, a TOML file and flags, checked key by key."""
 
 import json
+import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,11 +13,12 @@ from typing import Any, cast
 from lossml import zoo
 from lossml.errors import RecipeError
 from lossml.resources import recipe_names, recipe_path
-from lossml.search.objective import RULE, is_objective
+from lossml.search.objective import GAIN, RULE, is_objective
 from lossml.search.records import FULL, RUNGS
 from lossml.search.rules import FLAG, TEXT, Rule, checked, items, number, one_of, several, shown, whole
 
-PRUNERS = ("asha", "hyperband", "median", "none")
+WILCOXON = "wilcoxon"
+PRUNERS = ("asha", "hyperband", "median", WILCOXON, "none")
 PROPOSERS = ("surrogate", "evolve", "random")
 CONTROLS = ("none", "random")
 NETWORKS = ("auto", "small", "large")
@@ -24,6 +26,8 @@ NOISE_KINDS = ("symmetric", "asymmetric")
 BASELINES = ("ce", "label-smoothing", "focal", "poly1", "gce")
 LONG_TAIL_BASELINE = "logit-adjustment"
 LONGEST = 1e9  # seconds: more than any search takes, less than overflows a clock
+DOUBT = 0.1  # p of Wilcoxon's test from which a trial goes on
+SIGNS = math.ceil(-math.log2(DOUBT))  # trainings from which on that test, whose p is at least 2^-n, can stop a trial
 MAY_CHANGE = frozenset({"budget", "confirm_on", "control", "time_limit", "trial_time_limit", "workers", "data_root"})
 """Keys that a resumed search may set anew: they do not change what a trial of it gives."""
 
@@ -39,7 +43,7 @@ class Recipe:
         seeds: "zoo", "none", or a file with one loss a line: what is proposed first.
         proposer: "random"; "evolve", which varies what did well; or "surrogate", which varies much more and
             trains what a model of gradient and merit finds promising.
-        pruner: "asha", "hyperband", "median" or "none".
+        pruner: "asha", "hyperband", "median" or "none"; of several trainings a trial "wilcoxon" or "none".
         control: "random" for a random search of equal training beside this one, or "none".
         rungs: fidelities at which trials are compared and pruned, in sixteenths of full training.
         cohort: how many trials train side by side before the next are proposed.
@@ -48,6 +52,8 @@ class Recipe:
         train_size: labelled training samples; 0 for all there are.
         network: of classes of images, "small" or "large"; "auto" for large where a GPU trains, else small.
         long_tail: imbalance ratio of the training split.
+        also_on: other tasks, such as "fashion-mnist" or "digits,label_noise=0.2", on which every trial is trained too.
+        trial_seeds: trainings of every trial on each task, each with a seed of its own.
         schedules: whether losses may read t, the training progress, and so change while a network trains.
         objective: what is optimised: accuracy, balanced_accuracy, miou, nll, ece, or a sum of them; see
             `objective`.
@@ -81,6 +87,8 @@ class Recipe:
     train_size: int = 0
     network: str = "auto"
     long_tail: float = 1.0
+    also_on: tuple[str, ...] = ()
+    trial_seeds: int = 1
     schedules: bool = False
     objective: str = "accuracy"
     time_limit: float = 0.0
@@ -95,6 +103,26 @@ class Recipe:
     device: str = "auto"
     workers: int = -1
     data_root: str = ""
+
+    @property
+    def trainings(self) -> int:
+        """Return how many trainings a trial has; of several each is a full one."""
+        return (1 + len(self.also_on)) * self.trial_seeds
+
+    @property
+    def aim(self) -> str:
+        """Return what the search itself optimises: the objective, or over several trainings the gain in it."""
+        return self.objective if self.trainings == 1 else GAIN
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Return where trials are compared: the rungs, or after each of several trainings; in sixteenths of one."""
+        return self.rungs if self.trainings == 1 else tuple(FULL * (k + 1) for k in range(self.trainings))
+
+    @property
+    def tested_on(self) -> tuple[str, ...]:
+        """Return the tasks besides `dataset` on which what was confirmed is tested."""
+        return (*self.also_on, *self.confirm_on)
 
     def to_toml(self) -> str:
         """Write the recipe as TOML; `read_recipe` gives it back."""
@@ -122,6 +150,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "train_size": whole(0, 1_000_000_000),
         "network": one_of(NETWORKS),
         "long_tail": number(1.0, 10_000.0),
+        "also_on": several(TEXT, "tasks such as 'fashion-mnist' or 'digits,label_noise=0.2'", none=True),
+        "trial_seeds": whole(1, 100),
         "schedules": FLAG,
         "objective": (is_objective, RULE),
         "time_limit": number(0.0, LONGEST),
@@ -187,6 +217,7 @@ def make_recipe(flags: Mapping[str, object], file: str | None = None) -> Recipe:
     shipped = read_toml(recipe_path(kind)) if kind in recipe_names() else {}
     values: dict[str, Any] = {**shipped, **written, **given, "dataset": dataset}
     recipe = _with_baselines(Recipe(**values), chosen="baselines" in values)
+    recipe = _with_stages(recipe, {*given, *(() if file in recipe_names() else written)})
     for name in recipe.baselines:
         zoo.contender(name)
     return recipe
@@ -197,6 +228,20 @@ def _with_baselines(recipe: Recipe, *, chosen: bool) -> Recipe:
     if chosen or recipe.long_tail == 1.0:
         return recipe
     return replace(recipe, baselines=(*recipe.baselines, LONG_TAIL_BASELINE))
+
+
+def _with_stages(recipe: Recipe, chosen: Collection[str]) -> Recipe:
+    """Take the one pruner that compares trials over several trainings, unless another was chosen that can."""
+    if recipe.trainings == 1:
+        if recipe.pruner == WILCOXON:
+            raise RecipeError("pruner is 'wilcoxon', which compares over several trainings; set also_on or trial_seeds")
+        return recipe
+    several = f"a trial has {recipe.trainings} trainings (also_on, trial_seeds)"
+    if "pruner" in chosen and recipe.pruner not in {WILCOXON, "none"}:
+        raise RecipeError(f"pruner is {recipe.pruner!r}, and {several}; give wilcoxon or none, or leave it out")
+    if "rungs" in chosen and recipe.rungs != (FULL,):
+        raise RecipeError(f"rungs is {shown(recipe.rungs)}, and {several}, each of them a full one; leave rungs out")
+    return replace(recipe, rungs=(FULL,), pruner=recipe.pruner if "pruner" in chosen else WILCOXON)
 
 
 def _file(name: str) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lossml.errors import RunError
-from lossml.search.records import Cohort, Metrics, State, Trial, as_json
+from lossml.search.records import Cohort, State, Trial, as_json, metrics_from
 
 STUDY = "search"  # the name; Hyperband's brackets depend on it
 COHORT = "cohort:"
@@ -82,7 +82,7 @@ def _trial(row: Mapping[str, Any]) -> Trial:
     typed: dict[str, Any] = {
         "parents": tuple(row["parents"]),
         "keys": tuple(row["keys"]),
-        "metrics": tuple(Metrics(**one) for one in row["metrics"]),
+        "metrics": tuple(map(metrics_from, row["metrics"])),
         "state": State(row["state"]),
     }
     return Trial(**{**row, **typed})

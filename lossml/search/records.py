@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
+from statistics import fmean
 from typing import Any, cast
 
-from lossml.search.objective import read_objective
+from lossml.search.objective import GAIN, read_objective
 
 FULL = 16
 """Full training; fidelity is counted in its sixteenths."""
@@ -41,6 +42,27 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Gained(Metrics):
+    """Metrics of one of several trainings of a trial, and the gain over cross-entropy there; see `Yardstick`."""
+
+    gain: float = 0.0
+
+
+def metrics_from(found: Mapping[str, Any]) -> Metrics:
+    """Read metrics back from JSON."""
+    return Gained(**found) if GAIN in found else Metrics(**found)
+
+
+def scores(metrics: Sequence[Metrics], objective: str) -> tuple[float, ...]:
+    """Return what a trial is worth at each place that it reached, more is better.
+
+    Rungs are one training that grows, so the last counts; of several trainings the mean of those so far.
+    """
+    values = tuple(m.of(objective) for m in metrics)
+    return tuple(fmean(values[: k + 1]) for k in range(len(values))) if objective == GAIN else values
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """A program that was trained.
 
@@ -52,7 +74,7 @@ class Trial:
         scale: factor that gives it cross-entropy's gradient size at the start.
         keys: fingerprint keys.
         state: what became of it.
-        metrics: on the search-validation split, one for each rung reached.
+        metrics: on the search-validation split, one for each rung reached, or for each of several trainings done.
         reason: why it failed.
     """
 
@@ -67,8 +89,8 @@ class Trial:
     reason: str = ""
 
     def scores(self, objective: str) -> tuple[float, ...]:
-        """Return the objective by rung, more is better."""
-        return tuple(m.of(objective) for m in self.metrics)
+        """Return the objective by rung, more is better; see `scores`."""
+        return scores(self.metrics, objective)
 
     def trained(self, rungs: Sequence[int]) -> int:
         """Return how far it was trained, in sixteenths; one that failed was on the way to its next rung."""

@@ -12,14 +12,15 @@ from lossml.proxy import Run, Trainer
 from lossml.proxy.tasks import check_name
 from lossml.search import folder as folders
 from lossml.search.confirm import confirm, confirm_elsewhere
-from lossml.search.elsewhere import with_tasks
+from lossml.search.elsewhere import there, with_tasks
 from lossml.search.events import CohortFinished, Controlling, Event, Listener, Started, silent
 from lossml.search.journal import Journal
-from lossml.search.loop import Search, loss_of
+from lossml.search.loop import Search, Training, loss_of
 from lossml.search.propose import seed_programs
 from lossml.search.reading import RunRecord, load_run, read_trials
 from lossml.search.recipe import CONTROLS, Recipe, make_recipe, resumed
 from lossml.search.records import FULL, Trial, as_json
+from lossml.search.several import over_tasks
 from lossml.search.transfer import check, spec_of
 
 NO_CONTROL, MANY = CONTROLS[0], 1_000_000
@@ -74,8 +75,8 @@ def resume(
 
 
 def _elsewhere(record: RunRecord, listener: Listener, *, confirming: bool) -> RunRecord:
-    """Test what was confirmed on the other tasks of the recipe, after the first trainer has given its memory back."""
-    if not confirming or record.verdict is None or not record.recipe.confirm_on:
+    """Test what was confirmed on the recipe's other tasks, after the first trainer has given its memory back."""
+    if not confirming or record.verdict is None or not record.recipe.tested_on:
         return record
     confirm_elsewhere(record.recipe, record.path, record.verdict, record.trials, _trainer, listener)
     return load_run(record.path)
@@ -88,6 +89,7 @@ def _trainer(recipe: Recipe) -> Trainer:
         device=recipe.device,
         workers=None if recipe.workers < 0 else recipe.workers,
         time_limit=recipe.trial_time_limit,
+        others=[spec_of(there(recipe, text)) for text in recipe.also_on],
     )
 
 
@@ -97,12 +99,13 @@ def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener, *, conf
     folders.provenance(run, device=trainer.device, workers=trainer.workers, seed=recipe.seed, task=task)
     listener(Started(recipe, facts, trainer.device, trainer.workers, str(run), times))
     deadline = monotonic() + recipe.time_limit if recipe.time_limit else float("inf")
+    training = over_tasks(recipe, run, trainer.each(), listener) if recipe.trainings > 1 else trainer
     with folders.reading(run):
-        going = Search(recipe, Journal(run / folders.JOURNAL, recipe.objective, recipe.rungs), trainer, listener)
+        going = Search(recipe, Journal(run / folders.JOURNAL, recipe.aim, recipe.stages), training, listener)
     if not going.is_done:
         (run / folders.VERDICT).unlink(missing_ok=True)  # it is of fewer trials than there will be
     going.run(deadline)
-    others = _controlled(recipe, run, trainer, going.trained, listener) if recipe.control != NO_CONTROL else ()
+    others = _controlled(recipe, run, training, going.trained, listener) if recipe.control != NO_CONTROL else ()
     record = load_run(run)
     folders.write_atomically(run / folders.SUMMARY, json.dumps(as_json(record.summary), indent=2) + "\n")
     if confirming and recipe.candidates and record.trials:
@@ -110,7 +113,7 @@ def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener, *, conf
     return load_run(run)
 
 
-def _controlled(recipe: Recipe, run: Path, trainer: Trainer, most: int, listener: Listener) -> tuple[Trial, ...]:
+def _controlled(recipe: Recipe, run: Path, trainer: Training, most: int, listener: Listener) -> tuple[Trial, ...]:
     """Search at random until as much is trained as the search was, to the end of a cohort.
 
     Screens, pruner, rungs and each trial's seed are the search's own: the two differ in what is proposed alone.
@@ -122,12 +125,12 @@ def _controlled(recipe: Recipe, run: Path, trainer: Trainer, most: int, listener
     def hear(event: Event) -> None:
         if isinstance(event, CohortFinished):
             nonlocal trained
-            trained += sum(trial.trained(recipe.rungs) for trial in event.trials)
+            trained += sum(trial.trained(recipe.stages) for trial in event.trials)
             listener(Controlling(trained / FULL, most / FULL))
 
     trained = 0
     listener(Controlling(0.0, most / FULL))
     with folders.reading(run):
-        going = Search(alone, Journal(folder / folders.JOURNAL, alone.objective, alone.rungs), trainer, hear)
+        going = Search(alone, Journal(folder / folders.JOURNAL, alone.aim, alone.stages), trainer, hear)
     going.run(float("inf"), most)
     return read_trials(folder)[0]

@@ -86,15 +86,15 @@ class Summary:
 def summary(trials: Sequence[Trial], recipe: Recipe, control: Sequence[Trial] = ()) -> Summary:
     """Sum up the trials of a search, and how its control went where there are trials of one."""
     complete = [trial for trial in trials if trial.state is State.COMPLETE]
-    rungs = tuple(_agreement(complete, place, rung, recipe.objective) for place, rung in enumerate(recipe.rungs[:-1]))
+    rungs = tuple(_agreement(complete, place, rung, recipe.aim) for place, rung in enumerate(recipe.rungs[:-1]))
     beside = _control(trials, control, recipe) if control else None
-    return Summary(_front(complete, recipe.objective), rungs, _warning(complete, recipe), beside)
+    return Summary(_front(complete, recipe.aim), rungs, _warning(complete, recipe), beside)
 
 
 def _control(trials: Sequence[Trial], control: Sequence[Trial], recipe: Recipe) -> Control:
     both = trials, control
-    trained, other = (sum(trial.trained(recipe.rungs) for trial in some) / FULL for some in both)
-    score, theirs = (_best(some, recipe.objective) for some in both)
+    trained, other = (sum(trial.trained(recipe.stages) for trial in some) / FULL for some in both)
+    score, theirs = (_best(some, recipe.aim) for some in both)
     return Control(len(control), (trained, other), (score, theirs))
 
 
@@ -131,7 +131,7 @@ def _warning(complete: Sequence[Trial], recipe: Recipe) -> str:
     latest = complete[-LATEST:]
     if lowest == FULL or len(latest) < ENOUGH:
         return ""
-    found = _agreement(latest, 0, lowest, recipe.objective).correlation
+    found = _agreement(latest, 0, lowest, recipe.aim).correlation
     if found is not None and found.low > 0.0:
         return ""
     size = (

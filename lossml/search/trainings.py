@@ -85,6 +85,12 @@ def laid_out(baselines: Sequence[str], chosen: Sequence[Trial], prior: Sequence[
     return field
 
 
+def sample_scores(parts: Mapping[str, NDArray[np.float32]], objective: str) -> NDArray[np.float64]:
+    """Return each sample's part in the objective (N,), more is better; their mean is the objective."""
+    weights = read_objective(objective).weights
+    return np.sum([weight * parts[name].astype(float) for name, weight in weights], axis=0)
+
+
 def design_of(recipe: Recipe) -> Design:
     """Return how a recipe's losses are compared."""
     return Design(

@@ -38,18 +38,23 @@ def check(recipe: Recipe) -> None:
     Raises:
         UsageError: for an unknown name, missing data, or a task on which losses of the search mean nothing.
     """
-    if not recipe.confirm_on:
+    if not recipe.tested_on:
         return
     pixels = load_task(spec_of(recipe)).pixels
-    for text in recipe.confirm_on:
+    for key, text in [*(("also_on", text) for text in recipe.also_on), *(("confirm_on", t) for t in recipe.confirm_on)]:
         try:
             found = load_task(spec_of(there(recipe, text)))
         except DataError as error:
-            raise DataError(f"confirm_on {text!r}: {error}") from error
+            raise DataError(f"{key} {text!r}: {error}") from error
         if pixels > 1 and found.pixels == 1:
             raise RecipeError(
-                f"confirm_on {text!r}: {recipe.dataset} is searched for losses on masks, which sum over pixels, and "
+                f"{key} {text!r}: {recipe.dataset} is searched for losses on masks, which sum over pixels, and "
                 "this task has one class for each sample; name another task with masks"
+            )
+        if key == "also_on" and pixels == 1 and found.pixels > 1:
+            raise RecipeError(
+                f"{key} {text!r}: this task has masks, and {recipe.dataset} one class for each sample; one search has "
+                "one language of losses, so search on masks apart"
             )
 
 
@@ -112,10 +117,19 @@ def _with_winner(transfer: Transfer, winner: Row) -> Transfer:
     return Transfer(transfer.task, winner, replace(transfer.comparison, rows=rows))
 
 
-def told(transfers: Sequence[Transfer]) -> str:
-    """Say where the winner is better, worse, or not told apart."""
-    parts = [_told(one) for one in transfers]
-    return f"On other tasks, corrected for their number: {'; '.join(parts)}." if parts else ""
+def told(transfers: Sequence[Transfer], searched: Sequence[str] = ()) -> str:
+    """Say where the winner is better, worse, or not told apart.
+
+    Args:
+        transfers: the winner on other tasks.
+        searched: those of them that trials were trained on: to be better there is less than to be so on a new one.
+    """
+    seen = [_told(one) for one in transfers if one.task in searched]
+    new = [_told(one) for one in transfers if one.task not in searched]
+    elsewhere = "On tasks that the search did not see" if seen else "On other tasks"
+    parts = {"On the other tasks of the search": seen, elsewhere: new}
+    number = "the number of all" if seen and new else "their number"
+    return " ".join(f"{where}, corrected for {number}: {'; '.join(some)}." for where, some in parts.items() if some)
 
 
 def _told(one: Transfer) -> str:

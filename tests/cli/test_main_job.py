@@ -43,6 +43,30 @@ def test_show_prints_what_is_in_the_run(lossml, searched):
     assert found["verdict"]["comparison"]["rows"][0]["contender"]["label"] == "ce"
 
 
+def test_a_search_over_several_tasks_through_real_processes(lossml, tmp_path):
+    """On digits: one line says what a trial is, the verdict stands for each task, show and report read it."""
+    (tmp_path / "short.toml").write_text(
+        'dataset = "digits"\nseeds = "none"\nlearning_rates = [1.0]\nconfirm_seeds = 2\ntuning_seeds = 1\n'
+        'candidates = 1\nbaselines = ["ce"]\nalso_on = ["digits,train_size=50"]\n'
+    )
+    options = ("--recipe", "short.toml", "--budget", "2", "--name", "both", "--json")
+    done = lossml("search", *options, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 full trainings a trial, 2 tasks x 1 seed" in done.stderr
+    assert "too few for any trial to be stopped early" in done.stderr
+    found = json.loads(done.stdout)
+    assert [len(trial["metrics"]) for trial in found["trials"]] == [2, 2]
+    assert [one["trainings"] for one in found["tasks"]] == [2, 2]
+    assert [one["task"] for one in found["verdict"]["transfers"]] == ["digits,train_size=50"]
+    shown = lossml("show", "both", folder=tmp_path).stdout
+    for words in ("tasks of the search", "digits,train_size=50", "2 of 2"):
+        assert words in shown
+    assert lossml("report", "both", "--cards", "0", folder=tmp_path).returncode == 0
+    assert "Tasks of the search" in (tmp_path / "runs" / "both" / "report.html").read_text()
+    refused = lossml("search", "--resume", "both", "--also-on", "fashion-mnist", folder=tmp_path)
+    assert (refused.returncode, "this run was made with" in refused.stderr) == (2, True)
+
+
 def test_the_best_loss_trains_where_lossml_is_not_known(lossml, searched, tmp_path):
     """The exported file imports torch alone, equals the program, and a training loop with it learns."""
     path = tmp_path / "my_loss.py"

@@ -135,6 +135,24 @@ def test_results_do_not_depend_on_the_number_of_workers():
     assert scores(0) == scores(2)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_several_tasks_share_the_workers(workers):
+    """Each trains, scores and describes itself as it would alone, and all end with the first."""
+    specs = [TaskSpec("digits"), TaskSpec("digits", label_noise=0.4), TaskSpec("digits", train_size=100)]
+    with Trainer(specs[0], stack, workers=workers, device="cpu", others=specs[1:]) as trainer:
+        found = trainer.each()
+        assert [one.facts.sizes[0] for one in found] == [897, 897, 100]
+        shared = [one.advance(runs()[:2], [None] * 2, 0, 1) for one in found]
+        held = [numbers(o.score) for o in found[2].evaluate([o.state for o in shared[2]], "heldout")]
+    for spec, ours in zip(specs, shared, strict=True):
+        with Trainer(spec, stack, workers=0, device="cpu") as alone:
+            theirs = alone.advance(runs()[:2], [None] * 2, 0, 1)
+            assert [numbers(o.score) for o in ours] == [numbers(o.score) for o in theirs]
+            last = [numbers(o.score) for o in alone.evaluate([o.state for o in theirs], "heldout")]
+    assert held == last
+    assert numbers(shared[0][0].score) != numbers(shared[1][0].score)
+
+
 class Killer:
     """A loss that kills the process that trains with it."""
 

@@ -16,9 +16,10 @@ from lossml.report.run_plots import Estimate, intervals
 from lossml.report.write import classes_of
 from lossml.search.reading import RunRecord
 from lossml.search.recipe import Recipe
-from lossml.search.records import Cohort, Metrics, State, Trial
+from lossml.search.records import Cohort, Gained, Metrics, State, Trial
 from lossml.search.results import Comparison, Contender, Design, Match, Row, Transfer, Verdict
 from lossml.search.summary import summary
+from lossml.search.yardstick import Yardstick, tasks_seen
 
 RECIPE = Recipe("cifar10", rungs=(1, 4, 16), label_noise=0.4)
 PROGRAMS = ("-sum_C(y*logp)", "sum_C((p - y)^2)", "-sum_C(y*(1 - p)^2*logp)", "sum_C(y*(1 - p))")
@@ -134,6 +135,41 @@ def test_other_tasks_have_their_tables():
         assert words in text, words
     assert page.text("h2").count("On other tasks") == 1
     assert "On other tasks" not in Page(run_page(whole, [])).text()
+
+
+def test_a_search_over_several_tasks_says_what_was_trained_where():
+    """Trainings, scores and gain on each task, how far each trial came, what pruning left; it has no rungs."""
+    recipe = replace(RECIPE, rungs=(16,), pruner="wilcoxon", also_on=("digits", "camvid,long_tail=5"), trial_seeds=2)
+    gains = [(0.5, -0.25, 1.0, 0.0, 0.25, 0.75), (-2.0, -1.0, -1.0, -3.0)]
+    states = (State.COMPLETE, State.PRUNED)
+    trials = tuple(
+        Trial(k, PROGRAMS[k], "seed:ce", (), 1.0, (), state, tuple(Gained(0.5, 0.5, 1.0, 0.1, gain=g) for g in row))
+        for k, (row, state) in enumerate(zip(gains, states, strict=True))
+    )
+    texts = ("cifar10,label_noise=0.4", "digits", "camvid,long_tail=5")
+    tasks = tasks_seen(recipe, trials, [Yardstick(text, 0.4, 0.02) for text in texts])
+    run = replace(
+        record(0, recipe, verdict=False), trials=trials, cohorts=(Cohort(0, 2, {}, (1.0, 60.0)),), tasks=tasks
+    )
+    run = replace(run, summary=summary(trials, recipe))
+    page = Page(run_page(run, []))
+    text = page.text()
+    for words in (
+        "also trained on digits and camvid,long_tail=5",
+        "6 full trainings a trial, 3 tasks x 2 seeds",
+        "wilcoxon, over the trainings of a trial",
+        "cifar10,label_noise=0.4 4 40.00 ± 2.00 50.00 +0.25 -",
+        "digits 3 40.00 ± 2.00 50.00 +0.00 -",
+        "camvid,long_tail=5 3 40.00 ± 2.00 50.00 +0.88 -",
+        "0 6 of 6 +0.38 seed:ce complete",
+        "1 4 of 6 -1.75 seed:ce pruned",
+        "2 trials, 10.0 full trainings' worth",
+        "83% of training every trial to the end",
+        "about 12 s",
+    ):
+        assert words in text, words
+    assert "Early rungs" not in text
+    assert "Tasks of the search" not in Page(run_page(record(), [])).text()
 
 
 def test_the_family_and_the_cost_are_those_of_the_run(cards):

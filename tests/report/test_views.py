@@ -1,5 +1,6 @@
 """What people see says what is in the records, at any width."""
 
+import re
 from dataclasses import replace
 from io import StringIO
 
@@ -10,7 +11,7 @@ from lossml.proxy import DataStatus, Facts
 from lossml.report import tables
 from lossml.report.live import LiveView, PlainView, Progress
 from lossml.report.words import duration
-from lossml.search.events import CohortFinished, Confirming, Proposed, RungStarted, Started
+from lossml.search.events import CohortFinished, Confirming, Gauging, Proposed, RungStarted, Started
 from lossml.search.recipe import Recipe
 from lossml.search.records import Metrics, State, Trial
 from lossml.search.results import Comparison, Contender, Design, Row, Verdict
@@ -174,6 +175,38 @@ def test_the_first_line_says_with_what_is_trained():
     assert "; cpu, 2 workers (1.9 times one), bfloat16; runs/x" in progress.title()
     progress.take(Started(RECIPE, FACTS, "cpu", 1, "runs/x", 1.0))
     assert "; cpu, 1 worker; runs/x" in progress.title()
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"also_on": ("camvid", "digits,long_tail=9"), "trial_seeds": 2}, "3 tasks x 2 seeds, .* from the 4th on"),
+        ({"also_on": ("camvid",)}, "1 seed, .* too few for any trial .* which takes 5 .* trial_seeds = 3 would do"),
+        ({"trial_seeds": 4}, "1 task x 4 seeds, .* trial_seeds = 5 would do"),
+        ({"trial_seeds": 9, "pruner": "none"}, "no trial is stopped early"),
+    ],
+)
+def test_a_search_with_several_trainings_says_so_in_one_line(setting, words):
+    """What a trial is and from when on one can be stopped; a search with one training says nothing of it."""
+    for recipe in (Recipe("digits", **{"pruner": "wilcoxon", "rungs": (16,), **setting}), Recipe("digits")):
+        out = StringIO()
+        with PlainView(Console(file=out, width=400)) as view:
+            view(Started(recipe, Facts("digits", 10, (0.1,) * 10, 100, 8, (1, 2, 3), 99), "cpu", 0, "runs/a"))
+        lines = out.getvalue().splitlines()
+        assert len(lines) == 1 + (recipe.trainings > 1)
+        assert recipe.trainings == 1 or re.search(words, lines[1])
+
+
+def test_the_view_says_on_which_task_it_trains():
+    """Tasks come one after the other, then again; before them cross-entropy is measured."""
+    progress = Progress()
+    recipe = Recipe("digits", also_on=("camvid",), trial_seeds=2, pruner="wilcoxon", rungs=(16,))
+    progress.take(Started(recipe, Facts("digits", 10, (0.1,) * 10, 100, 8, (1, 2, 3), 99), "cpu", 0, "runs/a"))
+    progress.take(Gauging("camvid"))
+    assert "cross-entropy on camvid" in progress.stage()
+    for stage, words in ((16, "on digits (1 of 4)"), (32, "on camvid (2 of 4)"), (48, "on digits (3 of 4)")):
+        progress.take(RungStarted(stage, 7))
+        assert f"training 7 {words}" in progress.stage()
 
 
 def test_the_live_view_draws_every_state():

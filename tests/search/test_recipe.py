@@ -18,7 +18,7 @@ BAD = [
     ("budget", "ten"),
     ("seed", -1),
     ("proposer", "oracle"),
-    ("pruner", "wilcoxon"),
+    ("pruner", "hyperbanana"),
     ("cohort", 0),
     ("rungs", []),
     ("rungs", [1, 4]),
@@ -168,6 +168,7 @@ def test_a_resumed_run_refuses_what_would_change_its_results(key):
         "train_size": 100,
         "network": "small",
         "long_tail": 5.0,
+        "also_on": ["camvid"],
         "schedules": True,
         "alpha": 0.01,
     }

@@ -384,15 +384,19 @@ def killed_at(script, journal, size):
     return False
 
 
+SEVERAL = {"also_on": ["clouds_task:pairs", "clouds_task:task,label_noise=0.4"], "trial_seeds": 2}
+
+
 @pytest.mark.slow
-def test_killed_at_random_moments_and_resumed_it_is_the_same_search(clouds):
+@pytest.mark.parametrize("several", [{}, SEVERAL], ids=["one task", "several tasks"])
+def test_killed_at_random_moments_and_resumed_it_is_the_same_search(clouds, several):
     """Kill -9 wherever the journal stands, again and again: the trials and the verdict of the uninterrupted search.
 
     No trial and no training of the confirmation is in the journal twice.
     """
-    whole = go(clouds)
+    whole = go(clouds, **several)
     length = (whole.path / folders.JOURNAL).stat().st_size
-    flags = {"dataset": clouds, **SMALL}
+    flags = {"dataset": clouds, **SMALL, **several}
     Path("killed.py").write_text(SEARCH.replace("FLAGS", repr(flags)))
     journal = Path("runs/mine") / folders.JOURNAL
     moments = sorted(random.Random(3).sample(range(1, length), 3))
