@@ -14,7 +14,9 @@ from numba.extending import overload
 
 from lossml.program.primitives import EPSILON
 
-compiled = numba.njit(error_model="numpy", fastmath={"contract"})
+OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract"}}
+INNER: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # Python cannot call it, which compiles faster
+compiled = numba.njit(**OPTIONS, **INNER)
 
 F, INT = np.float32, np.int32
 TINY, RAISED, LOG_RAISED = F(2.0**-126), F(2.0**25), F(25)
@@ -156,16 +158,13 @@ def _cos(x):
     return _wave(x, INT(1))
 
 
-_OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract"}}
-
-
 def _of_one(single, double):
     """Make a function of one number that is computed one way in single and another in double precision."""
 
     def function(x):
         raise NotImplementedError
 
-    @overload(function, jit_options=_OPTIONS)
+    @overload(function, jit_options=OPTIONS | INNER)
     def _choose(x):
         chosen = single if x == numba.float32 else double
         return lambda x: chosen(x)
@@ -179,7 +178,7 @@ def _of_two(single, double):
     def function(x, y):
         raise NotImplementedError
 
-    @overload(function, jit_options=_OPTIONS)
+    @overload(function, jit_options=OPTIONS | INNER)
     def _choose(x, y):
         chosen = single if x == numba.float32 else double
         return lambda x, y: chosen(x, y)

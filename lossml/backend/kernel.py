@@ -12,7 +12,7 @@ import numpy as np
 
 from lossml.backend import elementary
 from lossml.backend.bytecode import CLASS, CODES, IMAGE, LEAVES, NONE, SAMPLE, STEPS
-from lossml.backend.elementary import HALF, ONE, ZERO, compiled
+from lossml.backend.elementary import HALF, INNER, ONE, OPTIONS, ZERO, compiled
 
 Y, P, LOGP, LOG1MP, Z = range(len(LEAVES))
 CONST, CLASSES, PROGRESS, PRIOR, TINY, EXPAND, PICK, SUM_C, MEAN_C, MAX_C, *_ = CODES.values()
@@ -21,15 +21,11 @@ ADD, SUB, MUL, DIV, NEG, SQUARE, EXP, MAX, MIN, NONZERO, LOG, SQRT, POW, ABS, *_
 TANH, SIN, COS, RSQRT1P, LOGABS = range(CODES["tanh"], len(STEPS))
 
 TOP, TOTAL, SECOND, REST, PLACE, COUNTED = range(6)  # rows of numbers a sample, beside the registers
-reordered = numba.njit(error_model="numpy", fastmath={"contract", "reassoc"})  # several sums at once
+reordered = numba.njit(error_model="numpy", fastmath={"contract", "reassoc"}, **INNER)  # several sums at once
+outer = numba.njit(**OPTIONS)  # what `run` calls
 
 
 # --------------------------------------------------------------------------- what acts on each number
-
-
-@compiled
-def _always(x, y):
-    return True
 
 
 @compiled
@@ -44,35 +40,56 @@ def _plain(x, y):
     return (x > 0) & (x < np.inf) & (y == y)
 
 
-def _each(function, exact=None, where=_always):
-    """Apply a function of two numbers, of which one may be unused, to registers; an exact one outside `where`."""
-    apply, mend, mends = compiled(function), compiled(exact or function), exact is not None
+def _each(function):
+    """Apply a function of two numbers, of which one may be unused, to registers."""
+    apply = compiled(function)
 
     @compiled
     def loop(x, y, v):
         for i in range(len(v)):
             v[i] = apply(x[i], y[i])
-        if mends:
-            for i in range(len(v)):
-                if not where(x[i], y[i]):
-                    v[i] = mend(x[i], y[i])
 
     return loop
 
 
-def _each_slope(function, exact=None, where=_always):
-    """Add what a function makes of the gradient g of v = op(x, y) to the gradient of an argument; see `_each`."""
-    apply, mend, mends = compiled(function), compiled(exact or function), exact is not None
+def _mended(function, exact, where):
+    """Apply a function where it serves, and an exact one elsewhere."""
+    first, mend = _each(function), compiled(exact)
+
+    @compiled
+    def loop(x, y, v):
+        first(x, y, v)
+        for i in range(len(v)):
+            if not where(x[i], y[i]):
+                v[i] = mend(x[i], y[i])
+
+    return loop
+
+
+def _each_slope(function):
+    """Add what a function makes of the gradient g of v = op(x, y) to the gradient of an argument."""
+    apply = compiled(function)
+
+    @compiled
+    def loop(g, x, y, v, found):
+        for i in range(len(v)):
+            found[i] += apply(g[i], x[i], y[i], v[i])
+
+    return loop
+
+
+def _mended_slope(function, exact, where):
+    """Add it where it serves, and what an exact function makes of it elsewhere."""
+    apply, mend = compiled(function), compiled(exact)
 
     @compiled
     def loop(g, x, y, v, found):
         for i in range(len(v)):
             more = apply(g[i], x[i], y[i], v[i])
             found[i] += more if where(x[i], y[i]) else ZERO
-        if mends:
-            for i in range(len(v)):
-                if not where(x[i], y[i]):
-                    found[i] += mend(g[i], x[i], y[i], v[i])
+        for i in range(len(v)):
+            if not where(x[i], y[i]):
+                found[i] += mend(g[i], x[i], y[i], v[i])
 
     return loop
 
@@ -90,10 +107,10 @@ _max = _each(lambda x, y: x if (x > y) | (x != x) else y)
 _min = _each(lambda x, y: x if (x < y) | (x != x) else y)
 _nonzero = _each(lambda x, y: x if x != 0 else y)
 _sqrt, _abs = _each(lambda x, y: np.sqrt(x)), _each(lambda x, y: abs(x))
-_pow = _each(lambda x, y: elementary.power(x, y), lambda x, y: x**y, _plain)
+_pow = _mended(lambda x, y: elementary.power(x, y), lambda x, y: x**y, _plain)
 _tanh = _each(lambda x, y: elementary.tanh(x))
-_sin = _each(lambda x, y: elementary.sin(x), lambda x, y: np.sin(x), _near)
-_cos = _each(lambda x, y: elementary.cos(x), lambda x, y: np.cos(x), _near)
+_sin = _mended(lambda x, y: elementary.sin(x), lambda x, y: np.sin(x), _near)
+_cos = _mended(lambda x, y: elementary.cos(x), lambda x, y: np.cos(x), _near)
 _rsqrt1p = _each(lambda x, y: ONE / np.sqrt(ONE + x * x))
 _logabs = _each(lambda x, y: elementary.log(elementary.raised(x)))
 
@@ -109,7 +126,7 @@ _max_other = _each_slope(lambda g, x, y, v: HALF * g if x == y else (ZERO if y <
 _min_slope = _each_slope(lambda g, x, y, v: HALF * g if x == y else (ZERO if x > y else g))
 _min_other = _each_slope(lambda g, x, y, v: HALF * g if x == y else (ZERO if y > x else g))
 _nonzero_slope = _each_slope(lambda g, x, y, v: g if x != 0 else ZERO)
-_pow_slope = _each_slope(
+_pow_slope = _mended_slope(
     lambda g, x, y, v: g * (y * elementary.power(x, y - ONE)),
     lambda g, x, y, v: g * (y * x ** (y - ONE)) if y != 0 else ZERO,
     _plain,
@@ -117,8 +134,8 @@ _pow_slope = _each_slope(
 _pow_other = _each_slope(lambda g, x, y, v: g * (v * elementary.log(x)))
 _abs_slope = _each_slope(lambda g, x, y, v: g * _sign(x))
 _tanh_slope = _each_slope(lambda g, x, y, v: g * (ONE - v * v))
-_sin_slope = _each_slope(lambda g, x, y, v: g * elementary.cos(x), lambda g, x, y, v: g * np.cos(x), _near)
-_cos_slope = _each_slope(lambda g, x, y, v: -g * elementary.sin(x), lambda g, x, y, v: -g * np.sin(x), _near)
+_sin_slope = _mended_slope(lambda g, x, y, v: g * elementary.cos(x), lambda g, x, y, v: g * np.cos(x), _near)
+_cos_slope = _mended_slope(lambda g, x, y, v: -g * elementary.sin(x), lambda g, x, y, v: -g * np.sin(x), _near)
 _rsqrt1p_slope = _each_slope(lambda g, x, y, v: -g * (x * v * v * v))
 _logabs_slope = _each_slope(lambda g, x, y, v: g * (_sign(x) / elementary.raised(x)))
 
@@ -477,7 +494,7 @@ def _centre(z, mean, width, classes):
             row[i] -= mean[i]
 
 
-@compiled
+@outer
 def _fill_leaves(values, rows, labels, logits, target, ignored, leaves):
     """Fill the first registers with what programs read of logits (T, C) and classes (T,)."""
     width, classes = logits.shape
@@ -550,7 +567,7 @@ def _softmax_slopes(p, slope, total, found, width, classes):
             to[i] += own[i] * row[i] - own[i] * total[i]
 
 
-@compiled
+@outer
 def _logit_slopes(values, slopes, rows, leaves, gradient):
     """Turn the gradients of the first registers into the gradient (T, C) of the logits."""
     width, classes = gradient.shape
@@ -584,7 +601,7 @@ def _factor(op, shares, image):
     return shares[5 + image] if op == MEAN_X else shares[4]
 
 
-@compiled
+@outer
 def _count(target, ignored, classes, shares, seen):
     """Fill whether anything counts, the shares of a class, a sample, an image and an image's samples among it, and one.
 
@@ -612,7 +629,7 @@ def _read(op, value, v, classes, prior, progress, tiny):
         v[0] = classes if op == CLASSES else progress if op == PROGRESS else tiny if op == TINY else value
 
 
-@compiled
+@outer
 def _forward(code, constants, order, values, rows, labels, shares, seen, prior, progress, tiny, tile):
     classes, width, image, _ = tile
     for k in order:
@@ -640,7 +657,7 @@ def _forward(code, constants, order, values, rows, labels, shares, seen, prior, 
             _values(op, values[a, : len(v)], values[b, : len(v)], v)
 
 
-@compiled
+@outer
 def _backward(code, order, values, slopes, rows, labels, shares, seen, tile):
     """Go back through instructions, adding to the gradients of what each one read."""
     classes, width, image, _ = tile
@@ -670,7 +687,7 @@ def _backward(code, order, values, slopes, rows, labels, shares, seen, tile):
                 _add_other_slopes(op, g, x, y, v, slopes[b, :length])
 
 
-@compiled
+@outer
 def _clear(code, order, slopes, leaves, size, tile):
     """Forget the gradients of what varies over the samples."""
     for leaf in range(1, len(LEAVES)):
@@ -681,7 +698,7 @@ def _clear(code, order, slopes, leaves, size, tile):
             slopes[len(LEAVES) + k, : _length(code[k, 3], tile)] = 0
 
 
-@compiled
+@outer
 def _begin(code, values, slopes, scale, tile):
     """Forget what is the same for all tiles, and begin the way back at the loss."""
     for k in range(len(code)):
