@@ -79,30 +79,37 @@ def share(task: Task, programs: list[Node]) -> float:
     """Give the part of a training step that goes into values and gradients of the losses."""
     given = runs(programs)
     whole = seconds(lambda: advance(task, stack, given, [None] * len(given), 0, 1)) / (task.steps / 16)
-    machine = make_machine(programs)
+    machine = make_machine([ProgramLoss(program).for_classes for program in programs])
     logits = torch.randn(len(programs), task.batch_size, task.classes)
     target = torch.randint(0, task.classes, logits.shape[:2])
     alone = seconds(lambda: [machine.run(logits, target, None, 0.5) for _ in range(20)]) / 20
     return round(alone / whole, 3)
 
 
-def masks(losses: list[nn.Module]) -> float:
+def masks(losses: list[Callable[[Tensor, Tensor], Tensor]]) -> float:
     """Give the part that losses have in a step of the network for masks, 8 of 21 classes and 128 by 128 pixels."""
     torch.manual_seed(0)
     images, target = torch.randint(0, 255, (8, 3, 128, 128), dtype=torch.uint8), torch.randint(0, 21, (8, 128, 128))
     network, rows = EncoderDecoder(3, 21), []
+    logits = network(images).detach().requires_grad_()
     for loss in losses:
 
-        def step(loss: nn.Module = loss) -> None:
+        def step(loss: Callable[[Tensor, Tensor], Tensor] = loss) -> None:
             loss(network(images), target).backward()
 
-        def alone(loss: nn.Module = loss) -> None:
-            loss(torch.randn(8, 21, 128, 128, requires_grad=True), target).backward()
+        def alone(loss: Callable[[Tensor, Tensor], Tensor] = loss) -> None:
+            torch.autograd.grad(loss(logits, target), logits)
 
         step()
         whole = seconds(lambda step=step: [step() for _ in range(ROUNDS)])
         rows.append(seconds(lambda alone=alone: [alone() for _ in range(ROUNDS)]) / whole)
     return round(median(rows), 3)
+
+
+def stacked(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Give a loss as a search trains with it."""
+    loss = stack([ProgramLoss(zoo.program_of(name))])
+    return lambda logits, target: loss(logits.unsqueeze(0), target.unsqueeze(0)).sum()
 
 
 class Plain(StridedConv):
@@ -142,7 +149,7 @@ def main() -> None:
         "cifar10_two_workers": round(median(one / two for one, two in pairs), 2),
         "bfloat16_is_native": has_fast_bfloat16(),
         "bfloat16_ratio": precision() if has_fast_bfloat16() else None,
-        "loss_share_masks": masks([ProgramLoss(zoo.program_of(name)) for name in MASKS]),
+        "loss_share_masks": masks([stacked(name) for name in MASKS]),
         "loss_share_masks_of_torch": masks([nn.CrossEntropyLoss()]),
         "screened_per_minute": round(60 * PROGRAMS / seconds(lambda: screen(fresh, make_probe(10)))),
     }

@@ -1,8 +1,9 @@
 """Programs as lists of simple instructions, for a machine that runs them without tensors.
 
-A sample has one class here: the pixel axis has length one. A register holds a value per element, per
-sample, per class or one for all. Instructions work on registers of one shape; what must be broadcast is
-expanded by an instruction of its own, so that broadcasting and its reverse stand in one place.
+Samples are what has a class: those of a batch, or the pixels of its images. A register holds a value per element,
+per sample, per class, per image, per image and class, or one for all. Instructions work on registers of one shape;
+what must be broadcast is expanded by an instruction of its own, so that broadcasting and its reverse stand in one
+place.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -11,21 +12,27 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from lossml.program import Node, operations
+from lossml.program.hard import AT, read_at_true
 from lossml.program.primitives import OPERATIONS
-from lossml.program.tree import fold
+from lossml.program.tree import fold, terminal
 from lossml.program.types import Axes
 
 LEAVES = ("y", "p", "logp", "log1mp", "z")
 """Terminals of the first registers, filled before a program runs."""
-ONE, SAMPLE, CLASS, ELEMENT = range(4)  # shapes: a bit for the samples, a bit for the classes
-NONE = -1  # no argument
+ONE, SAMPLE, CLASS, ELEMENT, IMAGE = range(5)  # shapes: a bit for the samples, for the classes, for the images
+NONE, Y = -1, LEAVES.index("y")  # no argument, and what marks the true classes
 
 STEPS = (
-    *("const", "C", "t", "pi", "tiny", "expand", "sum_C", "mean_C", "max_C", "sum_B", "mean_B"),
+    *("const", "C", "t", "pi", "tiny", "expand", "pick", "sum_C", "mean_C", "max_C"),
+    *("any", "sum_X", "mean_X", "sum_I", "mean_I", "sum_B", "mean_B"),
     *("add", "sub", "mul", "div", "neg", "square", "exp", "max", "min", "nonzero", "log", "sqrt", "pow", "abs"),
     *("tanh", "sin", "cos", "rsqrt1p", "logabs"),
 )
-"""What an instruction may do: what needs no argument, what changes the shape, what acts on each number."""
+"""What an instruction may do: what needs no argument, what changes the shape, what acts on each number.
+
+Picking reads at each sample's true class, which y marks. Any keeps a number unless nothing counts. An aggregate over X
+takes an image's pixels together, over I the images, over B all samples there are.
+"""
 CODES: Mapping[str, int] = MappingProxyType({name: code for code, name in enumerate(STEPS)})
 """Their numbers, the same to every kernel."""
 
@@ -66,20 +73,28 @@ class Code:
     leaves: Collection[str]
 
 
-def fits(program: Node) -> bool:
-    """Say whether the machine knows every terminal of a program: it does not know the sigmoids."""
-    return operations(program).isdisjoint({"s", "logs", "log1ms"})
+def fits(program: Node, *, masks: bool = False) -> bool:
+    """Say whether the machine knows all that a program computes: no sigmoid, no value of pixels over all images."""
+    read = {name.removesuffix(AT) for name in operations(program)}
+    return read.isdisjoint({"s", "logs", "log1ms"}) and not (masks and fold(program, _mixes_images))
 
 
-def shape_of(axes: Axes) -> int:
+def _mixes_images(node: Node, args: tuple[bool, ...]) -> bool:
+    return any(args) or (Axes.PIXEL in node.type.axes and Axes.BATCH not in node.type.axes)
+
+
+def shape_of(axes: Axes, *, masks: bool = False) -> int:
     """Return the shape of a value that varies over some axes."""
-    return SAMPLE * (Axes.BATCH in axes) | CLASS * (Axes.CLASS in axes)
+    samples = Axes.PIXEL if masks else Axes.BATCH
+    shape = SAMPLE * (samples in axes) | CLASS * (Axes.CLASS in axes)
+    return shape | IMAGE * (masks and Axes.BATCH in axes and Axes.PIXEL not in axes)
 
 
 class _Assembly:
     """Instructions as they are laid, equal ones once; a leaf while a program is assembled."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, masks: bool) -> None:
+        self.masks = masks
         self.instructions: list[Instruction] = []
         self.places: dict[Instruction, int] = {}
         self.shapes = [ELEMENT] * len(LEAVES)
@@ -101,13 +116,24 @@ class _Assembly:
         if node.op in LEAVES:
             self.leaves.add(node.op)
             return LEAVES.index(node.op)
-        shape = shape_of(node.type.axes)
+        base = read_at_true(node)
+        if base is not None:
+            picked = Instruction("pick", shape_of(node.type.axes, masks=self.masks), self.visit(base, ()), Y)
+            return self.lay(picked)
+        if node.op == "exp" and args[0] == LEAVES.index("logp"):  # see `hard.exponentials`: here p costs nothing more
+            return self.visit(terminal("p"), ())
+        return self.computed(node, shape_of(node.type.axes, masks=self.masks), args)
+
+    def computed(self, node: Node, shape: int, args: tuple[int, ...]) -> int:
         if not args:
             return self.lay(Instruction(node.op, shape, value=node.value))
         removed = OPERATIONS[node.op].removes
-        if removed == Axes.PIXEL:
+        if not removed:
+            return self.elementwise(node.op, shape, args)
+        if removed == Axes.PIXEL and not self.masks:
             return args[0]
-        return self.lay(Instruction(node.op, shape, *args)) if removed else self.elementwise(node.op, shape, args)
+        over_images = removed == Axes.BATCH and self.masks
+        return self.lay(Instruction(node.op.replace("_B", "_I") if over_images else node.op, shape, *args))
 
     def elementwise(self, op: str, shape: int, args: tuple[int, ...]) -> int:
         first, *rest = (self.expanded(arg, shape) for arg in args)
@@ -123,13 +149,32 @@ class _Assembly:
         """Sum what varies over the classes over them, and average over the samples; see `interpret.reduce`."""
         if self.shapes[place] & CLASS:
             place = self.lay(Instruction("sum_C", self.shapes[place] & ~CLASS, place))
-        return self.lay(Instruction("mean_B", ONE, place)) if self.shapes[place] & SAMPLE else place
+        if not self.shapes[place]:
+            return place
+        return self.lay(Instruction("mean_B" if self.shapes[place] & SAMPLE else "mean_I", ONE, place))
+
+    def mean(self, program: Node) -> int:
+        """Lay a program out and average it.
+
+        Of pixels' values to which one number for all is added, the number is added to the average: it may build on a
+        sum, for which each value would have to wait.
+        """
+        if self.masks and program.op in {"add", "sub"} and program.type.axes == Axes.SAMPLE:
+            parts = [self._part(arg) for arg in program.args if arg.type.axes in {Axes.SAMPLE, Axes.SCALAR}]
+            if len(parts) == len(program.args):
+                return self.lay(Instruction(program.op, ONE, *parts))
+        return self.reduced(fold(program, self.visit))
+
+    def _part(self, node: Node) -> int:
+        if node.type.axes == Axes.SAMPLE:
+            return self.mean(node)
+        return self.lay(Instruction("any", ONE, fold(node, self.visit)))
 
 
-def assemble(program: Node) -> Code:
-    """Lay a program out; its instructions compute its mean loss."""
-    work = _Assembly()
-    last = work.reduced(fold(program, work.visit))
+def assemble(program: Node, *, masks: bool = False) -> Code:
+    """Lay a program that fits out; its instructions compute its mean loss."""
+    work = _Assembly(masks=masks)
+    last = work.mean(program)
     if last != len(work.shapes) - 1:  # a part that was laid before is the whole
         work.append(Instruction("expand", ONE, last))
     return Code(work.instructions, work.shapes, work.slopes, work.leaves)

@@ -12,7 +12,6 @@ from lossml.backend.bytecode import CODES, LEAVES
 from lossml.backend.machine import Machine
 
 LARGEST = 1 << 14  # numbers of one network's padded logits: what one group of threads holds
-NEVER = -(1 << 31)  # stands for no ignore_index
 WARPS = ((2048, 4), (4096, 8), (LARGEST, 16))  # groups of 32 threads, up to so many numbers
 
 
@@ -30,7 +29,9 @@ class GpuMachine:
     registers: int
     ignored: int
 
-    def run(self, logits: Tensor, target: Tensor, prior: Tensor | None, progress: float) -> tuple[Tensor, Tensor]:
+    def run(
+        self, logits: Tensor, target: Tensor, prior: Tensor | None, progress: float, scale: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Compute the mean loss (K,) of each program and its gradient.
 
         Samples whose target is ignored do not count. One whose target is no class has no number for
@@ -41,12 +42,13 @@ class GpuMachine:
             target: class numbers (K, B).
             prior: class shares (C,), unless no program reads them.
             progress: of the training.
+            scale: factor (K,) on each loss.
         """
         scores, labels = logits.detach().contiguous(), target.long().contiguous()
         losses, gradients = scores.new_empty(len(scores)), torch.empty_like(scores)
         shares = losses if prior is None else prior.to(scores).contiguous()
         self._launch(scores, labels, shares, float(progress), losses, gradients)
-        return losses, gradients
+        return (losses, gradients) if scale is None else (losses * scale, gradients * scale.view(-1, 1, 1))
 
     def _launch(
         self, logits: Tensor, target: Tensor, prior: Tensor, progress: float, losses: Tensor, gradients: Tensor
@@ -65,7 +67,7 @@ class GpuMachine:
             )
 
 
-def make_gpu_machine(machine: Machine, ignore_index: int | None, device: torch.device) -> GpuMachine:
+def make_gpu_machine(machine: Machine, device: torch.device) -> GpuMachine:
     """Move encoded programs to a device."""
     return GpuMachine(
         code=torch.from_numpy(machine.code).to(device),
@@ -73,7 +75,7 @@ def make_gpu_machine(machine: Machine, ignore_index: int | None, device: torch.d
         bounds=torch.from_numpy(machine.bounds).to(device),
         leaves=torch.from_numpy(machine.leaves).to(device, torch.int32),
         registers=len(machine.code) + len(LEAVES) * len(machine.leaves),
-        ignored=NEVER if ignore_index is None else ignore_index,
+        ignored=machine.ignored,
     )
 
 

@@ -68,6 +68,11 @@ class ProgramLoss(nn.Module):
         self._hard = hard_form(self.program)
         self._soft = exponentials(self.program)
 
+    @property
+    def for_classes(self) -> Node:
+        """The program as it is computed for class numbers."""
+        return self._hard or self.program
+
     def set_progress(self, progress: float) -> None:
         """Tell programs that read t how far training is, in [0, 1]; without this t is 1, the end."""
         if not 0.0 <= progress <= 1.0:

@@ -10,7 +10,7 @@ from lossml.backend.batch import Schedule, moved, run, schedule
 from lossml.backend.foreign import ForeignLoss, OneByOne
 from lossml.backend.gpu import GpuMachine, make_gpu_machine
 from lossml.backend.interpret import Inputs
-from lossml.backend.machine import Machine, MachineLoss, make_machine, serves
+from lossml.backend.machine import Machine, MachineLoss, Runs, make_machine, serves
 from lossml.backend.module import ProgramLoss
 from lossml.backend.weighting import weights_of
 from lossml.errors import UsageError
@@ -33,12 +33,13 @@ class StackedLoss(nn.Module):
         super().__init__()
         _check_alike(losses)
         self.programs = tuple(loss.program for loss in losses)
+        self._for_classes = tuple(loss.for_classes for loss in losses)
         self.ignore_index = losses[0].ignore_index
         self.register_buffer("weight", losses[0].weight)
         self.register_buffer("prior", losses[0].prior)
         self.register_buffer("scale", torch.stack([loss.scale for loss in losses]))
         self.progress = 1.0
-        self._machine = make_machine(self.programs)
+        self._machines: dict[bool, Machine | None] = {}  # for masks, or not
         self._plans: dict[torch.device, Schedule] = {}
         self._gpus: dict[torch.device, GpuMachine] = {}
 
@@ -62,20 +63,21 @@ class StackedLoss(nn.Module):
             scores = runtime.full_precision(logits)
             machine = self._machine_for(scores, target)
             if machine is not None:
-                losses = MachineLoss.apply(scores, machine, target, self.prior, self.progress)
-            else:
-                losses = self.on_tensors(scores.reshape(*logits.shape[:3], -1), target)
-            return losses * self.scale.to(scores)
+                return MachineLoss.apply(scores, machine, target, self.prior, self.progress, self.scale.to(scores))
+            return self.on_tensors(scores.reshape(*logits.shape[:3], -1), target) * self.scale.to(scores)
 
-    def _machine_for(self, scores: Tensor, target: Tensor) -> Machine | GpuMachine | None:
+    def _machine_for(self, scores: Tensor, target: Tensor) -> Runs | None:
         """Return what can run the programs on these tensors in one call, if anything can."""
-        machine = self._machine
+        masks = scores.dim() > 3
+        if masks not in self._machines:
+            self._machines[masks] = make_machine(self._for_classes, masks=masks, ignore_index=self.ignore_index)
+        machine = self._machines[masks]
         if machine is None or serves(scores, target, self.weight, self.ignore_index):
             return machine
         if not gpu.serves(machine, scores, target, self.weight, self.prior):
             return None
         if scores.device not in self._gpus:
-            self._gpus[scores.device] = make_gpu_machine(machine, self.ignore_index, scores.device)
+            self._gpus[scores.device] = make_gpu_machine(machine, scores.device)
         return self._gpus[scores.device]
 
     def on_tensors(self, scores: Tensor, target: Tensor) -> Tensor:

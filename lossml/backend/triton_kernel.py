@@ -20,7 +20,8 @@ from lossml.program import primitives
 
 # A compiled function reads no globals but these. The operations are named in the order of `CODES`.
 _NUMBERS = tuple(tl.constexpr(code) for code in CODES.values())
-CONST, CLASSES, PROGRESS, PRIOR, TINY, EXPAND, SUM_C, MEAN_C, MAX_C, SUM_B, MEAN_B, *_ = _NUMBERS
+CONST, CLASSES, PROGRESS, PRIOR, TINY, EXPAND, PICK, SUM_C, MEAN_C, MAX_C, *_ = _NUMBERS
+SUM_B, MEAN_B, *_ = _NUMBERS[CODES["sum_B"] :]  # those over X and I are for masks
 ADD, SUB, MUL, DIV, NEG, SQUARE, EXP, MAX, MIN, NONZERO, LOG, SQRT, POW, ABS, *_ = _NUMBERS[CODES["add"] :]
 TANH, SIN, COS, RSQRT1P, LOGABS = _NUMBERS[CODES["tanh"] : len(STEPS)]
 Y, P, LOGP, LOG1MP, Z = (tl.constexpr(place) for place in range(len(bytecode.LEAVES)))
@@ -218,6 +219,12 @@ def _share(g, x, v, known):
 
 
 @triton.jit
+def _pick(x, y, known):
+    """Read x where y marks the true class, at every place; of what is no class it is no number."""
+    return _over_classes(tl.where(y == y, tl.where(y == 1.0, x, 0.0), y), known)
+
+
+@triton.jit
 def _aggregate(op, x, known, counted, classes, number):
     v = x
     if op == MAX_C:
@@ -367,7 +374,9 @@ def _forward(
             v = _read(op, constants + i, prior, column, known, classes, progress, SHAPE)
         else:
             x = tl.load(values + a * SIZE)
-            if op <= MEAN_B:
+            if op == PICK:
+                v = _pick(x, tl.load(values + b * SIZE), known)
+            elif op <= MEAN_B:
                 v = _aggregate(op, x, known, counted, classes, number)
             else:
                 v = _value(op, x, tl.load(values + b * SIZE))
@@ -383,7 +392,9 @@ def _step_back(code, values, slopes, place, known, counted, classes, number, SIZ
     y = tl.load(values + b * SIZE)
     if tl.load(code + 6) != 0:
         d = g
-        if op <= MEAN_B:
+        if op == PICK:
+            d = tl.where(y == 1.0, g, 0.0)
+        elif op <= MEAN_B:
             added = tl.load(code + 3) & ~tl.load(code + 5)
             d = _aggregate_slope(op, g, x, v, added, known, counted, classes, number)
         else:

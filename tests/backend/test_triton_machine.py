@@ -19,6 +19,7 @@ from lossml.backend.bytecode import STEPS, assemble
 from lossml.backend.machine import make_machine
 from lossml.program import parse, show
 from lossml.program.grammar import classification_grammar, generate
+from lossml.program.hard import hard_form
 
 pytestmark = pytest.mark.skipif(not gpu.triton_is_there(), reason="Triton is not installed")
 NATIVE = torch.cuda.is_available()
@@ -42,13 +43,11 @@ def machine_run():
     """(programs, logits, target, ignore_index=None) -> losses and gradients, by the kernel."""
 
     def natively(programs, logits, target, ignore_index=None):
-        found = interpreted.run(
-            [show(one) for one in programs], logits.cuda(), target.cuda(), PRIOR.cuda(), ignore_index
-        )
+        found = interpreted.run(programs, logits.cuda(), target.cuda(), PRIOR.cuda(), ignore_index)
         return tuple(one.cpu() for one in found)
 
     def elsewhere(programs, logits, target, ignore_index=None):
-        given = [show(one) for one in programs], logits, target, PRIOR, ignore_index
+        given = programs, logits, target, PRIOR, ignore_index
         return pickle.loads(pool.submit(interpreted.run_pickled, pickle.dumps(given)).result())
 
     if NATIVE:
@@ -100,13 +99,23 @@ def test_random_programs_have_the_same_value_and_gradient(machine_run, spread, i
 def test_every_step_has_the_same_value_and_gradient(machine_run, ignore_index):
     """Programs that take every step of the bytecode agree with the tensors, aggregates over the batch among them."""
     programs = [parse(text) for text in EVERY_STEP]
-    assert {one.op for program in programs for one in assemble(program).instructions} == set(STEPS)
+    elsewhere = {"pick", "any", "sum_X", "mean_X", "sum_I", "mean_I"}  # of hard forms, of masks
+    assert {one.op for program in programs for one in assemble(program).instructions} == set(STEPS) - elsewhere
     logits, target = points(len(programs))
     assert_alike(
         programs,
         machine_run(programs, logits, target, ignore_index),
         on_tensors(programs, logits.double(), target, ignore_index),
     )
+
+
+@pytest.mark.parametrize("ignore_index", [None, 1])
+def test_hard_forms_have_the_same_value_and_gradient(machine_run, ignore_index):
+    """Programs written for class numbers are the losses that they were."""
+    programs = [parse(text) for text in ("-y*logp*pi", "(p - y)^2 + log(1 - p)*y", "-sum_C(y*z)*mean_C(p^2)")]
+    logits, target = points(len(programs))
+    ours = machine_run([hard_form(program) for program in programs], logits, target, ignore_index)
+    assert_alike(programs, ours, on_tensors(programs, logits.double(), target, ignore_index))
 
 
 def test_ties_kinks_and_underflows_are_torchs(machine_run):

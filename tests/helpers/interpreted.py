@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lossml.backend.gpu import make_gpu_machine
 from lossml.backend.machine import make_machine
-from lossml.program import parse
+from lossml.program import Node
 
 POINTERS = {
     **dict.fromkeys(("code", "leaves"), "*i32"),
@@ -20,9 +20,9 @@ TILE = {"BP": "constexpr", "CP": "constexpr"}
 
 
 def run(
-    programs: Sequence[str], logits: Tensor, target: Tensor, prior: Tensor, ignore_index: int | None
+    programs: Sequence[Node], logits: Tensor, target: Tensor, prior: Tensor, ignore_index: int | None
 ) -> tuple[Tensor, Tensor]:
-    machine = make_gpu_machine(make_machine([parse(text) for text in programs]), ignore_index, logits.device)
+    machine = make_gpu_machine(make_machine(programs, ignore_index=ignore_index), logits.device)
     return machine.run(logits, target, prior, 0.3)
 
 

@@ -47,10 +47,10 @@ def on_tensors(
 
 def alike(ours: Results, theirs: Results, tolerance: float, smallest: float = 1e-6) -> Tensor:
     """Say of each program whether two results agree, gradients relative to their size or the smallest that counts."""
-    sizes = theirs[1].abs().flatten(1).amax(1).nan_to_num(0.0, 0.0).clamp_min(smallest).view(-1, 1, 1)
+    sizes = theirs[1].abs().flatten(1).amax(1).nan_to_num(0.0, 0.0).clamp_min(smallest).unsqueeze(1)
     pairs = (
         (ours[0].unsqueeze(1), theirs[0].unsqueeze(1)),
-        ((ours[1] / sizes).flatten(1), (theirs[1] / sizes).flatten(1)),
+        (ours[1].flatten(1) / sizes, theirs[1].flatten(1) / sizes),
     )
     rows = [torch.isclose(a.double(), b.double(), tolerance, tolerance, equal_nan=True).all(1).cpu() for a, b in pairs]
     return rows[0] & rows[1]
