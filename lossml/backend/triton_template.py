@@ -110,7 +110,8 @@ def tiles(scores: Tensor) -> tuple[int, tuple[int, int], dict[str, int]]:
     width = triton.next_power_of_2(classes)
     height = max(1, min(TILE // width, triton.next_power_of_2(rows)))
     warps = next(warps for most, warps in WARPS if height * width <= most)
-    return rows, (triton.cdiv(rows, height), images), {{"ROWS": height, "WIDTH": width, "num_warps": warps}}
+    options = {{"ROWS": height, "WIDTH": width, "num_warps": warps, "enable_fp_fusion": True}}
+    return rows, (triton.cdiv(rows, height), images), options
 
 
 class Fused(torch.autograd.Function):

@@ -80,7 +80,9 @@ def compile_for_hopper(source: str) -> list[int]:
             kinds = dict.fromkeys(constants, "constexpr") | {"C": "fp32"} | POINTERS
             signature = {name: kinds.get(name, "i32") for name in kernel.arg_names}
             made = triton.compile(
-                ASTSource(kernel, signature, constants), target=GPUTarget("cuda", 90, 32), options={"num_warps": 4}
+                ASTSource(kernel, signature, constants),
+                target=GPUTarget("cuda", 90, 32),
+                options={"num_warps": 4, "enable_fp_fusion": True},
             )
             sizes.append(len(made.asm["cubin"]))
     return sizes
