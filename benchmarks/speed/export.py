@@ -5,18 +5,21 @@
 Takes turns between all losses at each shape, so that other work on the machine meets all alike, and
 reports medians, their ratios to F.cross_entropy within the run, and the most memory that a step
 allocates. On a machine that is busy otherwise, as the load beside the figures says, a ratio is
-rough. With --compiled the modules go through torch.compile, which needs a C++ compiler and minutes. On a GPU a time is
-of ten steps that follow each other, the device waited for at their end.
+rough. On a CPU a time is the processor's own, which stands still while something else has the core.
+With --compiled the modules go through torch.compile, which needs a C++ compiler and minutes. On a GPU a
+time is of ten steps that follow each other, the device waited for at their end, and the files of
+`--format triton` take part.
 """
 
 import argparse
+import importlib.util
 import os
 import statistics
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from time import perf_counter
-from types import ModuleType
+from tempfile import mkdtemp
+from time import perf_counter, process_time
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -30,16 +33,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import common
 
 from lossml import zoo
-from lossml.backend import torch_source
+from lossml.backend import torch_source, triton_source
 
 SHAPES = ((4096, 100), (1024, 1000), (8, 21, 128, 128))
 NAMES = ("ngl", "focal", "label-smoothing", "gce", "brier")
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def exported(name: str) -> Loss:
-    module = ModuleType(f"exported_{name}")
-    exec(torch_source(zoo.program_of(name), header="Measured."), module.__dict__)  # noqa: S102 - the file, as a user runs it
+def exported(name: str, write: Callable[..., str] = torch_source) -> Loss:
+    """Import an exported file as a user does; Triton reads its kernels' source from the file."""
+    path = Path(mkdtemp()) / f"{name.replace('-', '_')}_loss.py"
+    path.write_text(write(zoo.program_of(name), header="Measured."))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module.Loss()
 
 
@@ -49,13 +56,13 @@ def step(loss: Loss, logits: Tensor, target: Tensor) -> None:
 
 
 def timed(loss: Loss, logits: Tensor, target: Tensor) -> float:
-    steps = 10 if logits.is_cuda else 1
-    began = perf_counter()
+    steps, now = (10, perf_counter) if logits.is_cuda else (1, process_time)
+    began = now()
     for _ in range(steps):
         step(loss, logits, target)
     if logits.is_cuda:
         torch.cuda.synchronize()
-    return (perf_counter() - began) / steps
+    return (now() - began) / steps
 
 
 def seconds(losses: Mapping[str, Loss], logits: Tensor, target: Tensor, rounds: int) -> dict[str, float]:
@@ -115,6 +122,8 @@ def main() -> None:
     losses: dict[str, Loss] = {"cross_entropy": F.cross_entropy, **{name: exported(name) for name in names}}
     if chosen.compiled:
         losses |= {f"{name}, compiled": torch.compile(losses[name], fullgraph=True) for name in names}
+    if chosen.device != "cpu":
+        losses |= {f"{name}, triton": exported(name, triton_source) for name in names}
     result: dict[str, object] = {"threads": 1, "rounds": chosen.rounds, "load": os.getloadavg()[0]}
     for shape in SHAPES:
         found = measured(losses, shape, chosen.rounds, chosen.device)

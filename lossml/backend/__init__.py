@@ -10,6 +10,7 @@ from lossml.backend.onnx_file import onnx_model
 from lossml.backend.probe import Probe, gradient_scale, logit_gradients, make_probe
 from lossml.backend.screen import Rejection, Screened, descend, screen, sieve
 from lossml.backend.stack import StackedLoss, stack
+from lossml.backend.triton_source import triton_source
 
 __all__ = [
     "Crowd",
@@ -32,4 +33,5 @@ __all__ = [
     "sieve",
     "stack",
     "torch_source",
+    "triton_source",
 ]

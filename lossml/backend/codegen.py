@@ -1,14 +1,17 @@
 """Code generation: a program as the source of a torch module that needs torch and nothing else."""
 
 import builtins
+import re
+from dataclasses import dataclass, replace
 from keyword import iskeyword
 from pathlib import Path
 from textwrap import indent
 from types import MappingProxyType
 
 from lossml.backend import runtime
+from lossml.backend.curve import Curve, take_out
 from lossml.backend.ops import AGGREGATES, ELEMENTWISE, FROM_LOGITS
-from lossml.backend.source import FORMULA, SCALE, Dialect, docstring, functions, reduced, used, weighing
+from lossml.backend.source import FORMULA, SCALE, Dialect, docstring, functions, reduced, used, weighing, written
 from lossml.errors import UsageError
 from lossml.program import Axes, Node, operations, show
 from lossml.program.hard import exponentials, hard_form
@@ -26,20 +29,21 @@ TORCH = Dialect(
     ),
     number="scores.new_tensor({0})",
 )
+_OF_P = replace(TORCH, terminals=MappingProxyType({"p": "p"}))
 _RUNTIME = MappingProxyType(functions(Path(runtime.__file__)))
 _TAKEN = frozenset({"torch", "nn", "Tensor", "BATCH", "CLASS", "PIXEL", *_RUNTIME, *dir(builtins)})
 
 _MODULE = '''{header}
 
-import torch
-from torch import Tensor, nn
+{typing}import torch
+{imports}from torch import Tensor, nn
 
 BATCH, CLASS, PIXEL = -3, -2, -1
 
 
 {runtime}
 
-
+{definitions}
 class {name}(nn.Module):
     """{formula}
 
@@ -64,20 +68,57 @@ class {name}(nn.Module):
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction = reduction{state}
-{setter}
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+{setter}{entry}
+    def {form}(self, logits: Tensor, target: Tensor) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
             scores = full_precision(logits)
             scores = scores.reshape(*scores.shape[:2], -1)
 {body}
         return loss{shape}
 '''
+_CURVE = '''
+def {name}(p: Tensor) -> tuple[Tensor, Tensor]:
+    """{formula}, and its slope."""{polynomial}{lines}
+    return {pair}
+
+'''
+_POLYNOMIAL = """
+    if torch.compiler.is_compiling() and p.dtype == torch.float32:  # as exact, and far fewer operations
+        value = (
+            {0}
+        )
+        slope = (
+            {1}
+        )
+        return polynomial(p, value), polynomial(p, slope)"""
 _WEIGHT = "None if self.weight is None else self.weight.to(scores.dtype)"
 
 
-def _body(program: Node, scale: float) -> list[str]:
+def _forms(program: Node) -> tuple[Node | None, Node, list[Curve]]:
+    """Write a program without y, where it has such a form, and with y; curves are taken out of the first."""
+    hard = hard_form(program)
+    without, curves = (None, []) if hard is None else take_out(hard)
+    return without, exponentials(program), curves
+
+
+def _curve(curve: Curve) -> str:
+    """Write a function that returns a curve and its slope."""
+    lines, pair = written((curve.value, curve.slope), _OF_P)
+    return _CURVE.format(
+        name=curve.name,
+        formula=show(curve.value),
+        polynomial="" if curve.polynomials is None else _POLYNOMIAL.format(*map(_numbers, curve.polynomials)),
+        lines="".join(f"\n    {line}" for line in lines[1:]),
+        pair=", ".join(pair),
+    )
+
+
+def _numbers(numbers: tuple[float, ...]) -> str:
+    return ",\n            ".join(map(repr, numbers))
+
+
+def _body(hard: Node | None, soft: Node, scale: float) -> list[str]:
     """Write what a loss computes: for class numbers without y, where the program has such a form."""
-    hard, soft = hard_form(program), exponentials(program)
     if hard is None:
         return _computed(soft, scale, "y, mask = read_target(target, scores, self.ignore_index)")
     by_label = _computed(hard, scale, "label, mask = read_label(target, scores, self.ignore_index)")
@@ -106,7 +147,21 @@ _SETTER = '''
 '''
 
 
-def torch_source(program: Node, *, header: str, name: str = "Loss", scale: float = 1.0) -> str:
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """Source that computes a loss in another way where it can: imports, what is defined, and a `forward`.
+
+    The torch form is then the method `unfused`, for that `forward` to fall back on.
+    """
+
+    imports: str = ""
+    definitions: str = ""
+    entry: str = ""
+
+
+def torch_source(
+    program: Node, *, header: str, name: str = "Loss", scale: float = 1.0, fused: Fused | None = None
+) -> str:
     """Write a torch module of its own for a program.
 
     Args:
@@ -114,19 +169,28 @@ def torch_source(program: Node, *, header: str, name: str = "Loss", scale: float
         header: what the module's docstring says before formula and scale: source, versions, licence.
         name: of the class.
         scale: factor on the loss.
+        fused: another way to compute it, which the file prefers.
 
     Returns:
-        The text of a file that imports torch alone; equal to ProgramLoss in value and gradient.
+        The text of a file that imports torch alone, but for what `fused` imports; equal to ProgramLoss in value
+        and gradient.
     """
-    if not name.isidentifier() or iskeyword(name) or name in _TAKEN:
+    other = fused or Fused()
+    if not name.isidentifier() or iskeyword(name) or name in _TAKEN or re.search(rf"\b{name}\b", other.definitions):
         raise UsageError(f"the class name {name!r} is no Python identifier, or means something else in the file")
     terminals, axes = operations(program), program.type.axes
-    body = "\n".join(_body(program, scale))
+    hard, soft, curves = _forms(program)
+    body, written_curves = "\n".join(_body(hard, soft, scale)), "".join(map(_curve, curves))
     pixels = "logits.shape[2:]" if Axes.PIXEL in axes else "()"
     per_sample = Axes.BATCH in axes
     return _MODULE.format(
         header=docstring(f"{header}\n\n{FORMULA}{show(program)}\n{SCALE}{scale!r}"),
-        runtime=used(_RUNTIME, body + " full_precision"),
+        runtime=used(_RUNTIME, f"{body} full_precision {written_curves}"),
+        typing="from collections.abc import Callable\nfrom typing import Any\n\n" if curves else "",
+        imports=other.imports,
+        definitions=written_curves + other.definitions,
+        entry=other.entry,
+        form="unfused" if other.entry else "forward",
         name=name,
         formula=show(program),
         reductions=("mean", "sum", "none") if per_sample else ("mean", "sum"),

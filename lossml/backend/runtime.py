@@ -7,6 +7,9 @@ Shapes: logits are (..., B, C, N): batch, classes and pixels, N = 1 for plain cl
 Values broadcast against them, with length 1 along every axis they do not vary over.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -140,3 +143,51 @@ def finish(value: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
         return (value if weight is None else value * weight).squeeze(CLASS)
     combine = weighted_mean if reduction == "mean" else weighted_sum
     return combine(value, weight, (BATCH, PIXEL)).reshape(value.shape[:BATCH])
+
+
+def polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
+    """Evaluate a polynomial, lowest power first, by Horner's rule."""
+    *others, last = coefficients
+    value = x * last + others.pop()
+    for one in reversed(others):
+        value = value * x + one
+    return value
+
+
+def by_curve(p: Tensor, curve: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
+    """Return the value of a function of p that gives its slope as well; see `ByCurve`."""
+    return ByCurve.apply(p, curve)[0]
+
+
+class ByCurve(torch.autograd.Function):
+    """A function of p and its slope, computed together: a gradient goes back by one product."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(p: Tensor, curve: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Compute value and slope, on a CPU piece by piece, so that what lies between stays in the cache."""
+        piece = 1 << 15
+        if torch.compiler.is_compiling() or p.device.type != "cpu" or p.numel() <= piece:
+            return curve(p)
+        given = p.reshape(-1)
+        value, slope = torch.empty_like(given), torch.empty_like(given)
+        for found, steep, part in zip(value.split(piece), slope.split(piece), given.split(piece), strict=True):
+            for into, one in zip((found, steep), curve(part), strict=True):
+                into.copy_(one)
+        return value.view(p.shape), slope.view(p.shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        """Keep the slope, and p for a slope that has one itself."""
+        p, ctx.curve = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(p, output[1])
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
+        """Multiply by the slope; where the gradient is to have a gradient, by one that has."""
+        p, own = ctx.saved_tensors
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            own = ctx.curve(p)[1]
+        return slopes[0] * own, None

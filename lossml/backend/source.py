@@ -3,7 +3,7 @@
 import ast
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from lossml.backend.weighting import Weight, choose
 from lossml.program import Axes, Node, fold, fold_constants, nodes
 from lossml.program.hard import read_at_true
 from lossml.program.primitives import OPERATIONS
-from lossml.program.tree import CONST
+from lossml.program.tree import CONST, terminal
 
 WEIGHTS: Mapping[Weight, str] = MappingProxyType(
     {
@@ -25,6 +25,7 @@ WEIGHTS: Mapping[Weight, str] = MappingProxyType(
     }
 )
 FORMULA, SCALE = "Formula: ", "Scale: "  # begin the header lines that `load` reads
+CURVE = "curve"  # begins the name of a terminal that stands for a function of p alone; see `curve`
 LONGEST = 60  # characters of an expression that is still written in place
 
 
@@ -81,6 +82,8 @@ class _Writer:
 
     def _terminal(self, node: Node) -> _Piece:
         base = read_at_true(node)
+        if node.op.startswith(CURVE):
+            return self._named(f"{node.op}_value", f"by_curve({self.write(terminal('p'), ()).text}, {node.op})")
         if base is None:
             return self._named(node.op, self.dialect.terminals[node.op].format("scores"))
         return self._named(f"{base.op}_true", f"at_true({self.write(base, ()).text}, label)")
@@ -113,17 +116,26 @@ def _fitting(source: str, place: int, piece: _Piece) -> str:
     return piece.text if piece.atomic or inside else f"({piece.text})"
 
 
-def statements(program: Node, dialect: Dialect) -> tuple[list[str], str]:
-    """Write a program as Python statements over `scores`, `y` or `label`, and the weights.
+def written(programs: Sequence[Node], dialect: Dialect) -> tuple[list[str], list[str]]:
+    """Write programs as Python statements over `scores`, `y` or `label`, and the weights.
 
     Returns:
-        The statements, equal subexpressions once, and the expression of the value.
+        The statements, equal subexpressions once, and the expression of each program's value.
     """
-    folded = fold_constants(program)
-    distinct = {node for _, node in nodes(folded)}
+    folded = [fold_constants(program) for program in programs]
+    distinct = {node for program in folded for _, node in nodes(program)}
     writer = _Writer(dialect, Counter(arg for node in distinct for arg in node.args))
-    value = fold(folded, writer.write).text
-    return writer.lines, dialect.number.format(value) if folded.op == CONST else value
+    values = [fold(program, writer.write).text for program in folded]
+    return writer.lines, [
+        dialect.number.format(text) if program.op == CONST else text
+        for program, text in zip(folded, values, strict=True)
+    ]
+
+
+def statements(program: Node, dialect: Dialect) -> tuple[list[str], str]:
+    """Write one program; see `written`."""
+    lines, (value,) = written([program], dialect)
+    return lines, value
 
 
 def reduced(program: Node, dialect: Dialect, reduction: str, scale: float) -> list[str]:
@@ -155,9 +167,9 @@ def weighing(lines: list[str], weight: str, sample: str) -> list[str]:
 
 
 def functions(path: Path) -> dict[str, str]:
-    """Read the source of every function of a module, which is not run."""
+    """Read the source of every function and class of a module, which is not run."""
     text = path.read_text()
-    found = (node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef))
+    found = (node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef))
     return {node.name: ast.get_source_segment(text, node) or "" for node in found}
 
 

@@ -9,14 +9,28 @@ Registers lie in global memory, where a barrier stands between a store and the l
 The meaning of each step is that of `kernel`; only what Triton says without a library of its own is used.
 """
 
-import math
-
 import triton
 import triton.language as tl
 
 from lossml.backend import bytecode
 from lossml.backend.bytecode import CODES, STEPS
-from lossml.program import primitives
+from lossml.backend.triton_runtime import (
+    EPSILON,
+    SMALLEST,
+    complement,
+    complement_at_top,
+    complement_below,
+    is_top,
+    larger,
+    largest,
+    log,
+    over_classes,
+    power,
+    share,
+    sign,
+    smaller,
+    tanh,
+)
 
 # A compiled function reads no globals but these. The operations are named in the order of `CODES`.
 _NUMBERS = tuple(tl.constexpr(code) for code in CODES.values())
@@ -27,54 +41,10 @@ TANH, SIN, COS, RSQRT1P, LOGABS = _NUMBERS[CODES["tanh"] : len(STEPS)]
 Y, P, LOGP, LOG1MP, Z = (tl.constexpr(place) for place in range(len(bytecode.LEAVES)))
 LEAVES = tl.constexpr(len(bytecode.LEAVES))
 SAMPLE, CLASS = tl.constexpr(bytecode.SAMPLE), tl.constexpr(bytecode.CLASS)
-EPSILON = tl.constexpr(primitives.EPSILON)
-SMALLEST = tl.constexpr(2.0**-126)  # the smallest normal float32
-RAISED, LOG_RAISED = tl.constexpr(2.0**24), tl.constexpr(24 * math.log(2))
 FIELDS = tl.constexpr(8)  # of an instruction; see `kernel.run`
 
 
 # ------------------------------------------------------------------------- what acts on each number
-
-
-@triton.jit
-def _tanh(x):
-    """Hyperbolic tangent: by a polynomial near zero, where the difference of exponentials would lose digits."""
-    square = x * x
-    small = -5.70498872745e-3 * square + 2.06390887954e-2
-    small = (small * square - 5.37397155531e-2) * square + 1.33314422036e-1
-    small = (small * square - 3.33332819422e-1) * square * x + x
-    size = 1.0 - 2.0 / (tl.exp(2.0 * tl.abs(x)) + 1.0)
-    return tl.where(tl.abs(x) < 0.625, small, tl.where(x < 0, -size, size))
-
-
-@triton.jit
-def _log(x):
-    """Logarithm, also of numbers too small to be normal, which a GPU's own takes for zero."""
-    small = tl.abs(x) < SMALLEST
-    return tl.log(tl.where(small, x * RAISED, x)) - tl.where(small, LOG_RAISED, 0.0)
-
-
-@triton.jit
-def _log_complement(p):
-    """Logarithm of 1 - p to full precision: what rounding took from 1 - p is given back as a factor."""
-    rest = 1.0 - p
-    lost = rest - 1.0
-    return tl.where(lost == 0, -p, tl.log(rest) * (-p / tl.where(lost == 0, 1.0, lost)))
-
-
-@triton.jit
-def _power(x, y):
-    """Raise x to y; what is negative only to whole numbers, and anything to zero is one."""
-    size = tl.exp(y * _log(tl.abs(x)))
-    odd = y - 2.0 * tl.floor(0.5 * y) == 1.0
-    signed = tl.where(odd, -size, size)
-    signed = tl.where(x < 0, tl.where(tl.floor(y) == y, signed, float("nan")), size)
-    return tl.where((y == 0) | (x == 1), 1.0, signed)
-
-
-@triton.jit
-def _sign(x):
-    return tl.where(x > 0, 1.0, 0.0) - tl.where(x < 0, 1.0, 0.0)
 
 
 @triton.jit
@@ -96,21 +66,21 @@ def _value(op, x, y):
     elif op == EXP:
         v = tl.exp(x)
     elif op == MAX:
-        v = tl.where((x > y) | (x != x), x, y)
+        v = larger(x, y)
     elif op == MIN:
-        v = tl.where((x < y) | (x != x), x, y)
+        v = smaller(x, y)
     elif op == NONZERO:
         v = tl.where(x != 0, x, y)
     elif op == LOG:
-        v = _log(x)
+        v = log(x)
     elif op == SQRT:
         v = tl.sqrt_rn(x)
     elif op == POW:
-        v = _power(x, y)
+        v = power(x, y)
     elif op == ABS:
         v = tl.abs(x)
     elif op == TANH:
-        v = _tanh(x)
+        v = tanh(x)
     elif op == SIN:
         v = tl.sin(x)
     elif op == COS:
@@ -153,9 +123,9 @@ def _first_slope(op, g, x, y, v):
     elif op == SQRT:
         d = g * (0.5 / v)
     elif op == POW:
-        d = tl.where(y == 0, 0.0, g * (y * _power(x, y - 1.0)))
+        d = tl.where(y == 0, 0.0, g * (y * power(x, y - 1.0)))
     elif op == ABS:
-        d = g * _sign(x)
+        d = g * sign(x)
     elif op == TANH:
         d = g * (1.0 - v * v)
     elif op == SIN:
@@ -165,7 +135,7 @@ def _first_slope(op, g, x, y, v):
     elif op == RSQRT1P:
         d = -g * (x * v * v * v)
     elif op == LOGABS:
-        d = g * (_sign(x) / (tl.abs(x) + EPSILON))
+        d = g * (sign(x) / (tl.abs(x) + EPSILON))
     return d  # of a sum or difference: g itself
 
 
@@ -184,7 +154,7 @@ def _second_slope(op, g, x, y, v):
     elif op == MIN:
         d = _of_larger(g, x, y)
     elif op == POW:
-        d = g * (v * _log(x))
+        d = g * (v * log(x))
     return d
 
 
@@ -194,28 +164,13 @@ def _second_slope(op, g, x, y, v):
 @triton.jit
 def _over_classes(x, known):
     """Sum over the classes, at every place."""
-    return tl.broadcast_to(tl.sum(tl.where(known, x, 0.0), 1)[:, None], x.shape)
+    return tl.broadcast_to(over_classes(x, known), x.shape)
 
 
 @triton.jit
 def _over_samples(x, counted):
     """Sum over the samples that count, at every place."""
     return tl.broadcast_to(tl.sum(tl.where(counted, x, 0.0), 0)[None, :], x.shape)
-
-
-@triton.jit
-def _largest(x, known):
-    """Largest over the classes, at every place; what is no number is largest."""
-    top = tl.max(tl.where(known & (x == x), x, float("-inf")), 1)
-    strange = tl.max(tl.where(known & (x != x), 1, 0), 1)
-    return tl.broadcast_to(tl.where(strange > 0, float("nan"), top)[:, None], x.shape)
-
-
-@triton.jit
-def _share(g, x, v, known):
-    """Share the gradient g of the largest v among all that are largest, as torch's amax does."""
-    ties = _over_classes(tl.where(x == v, 1.0, 0.0), known)
-    return tl.where(x == v, g / ties, 0.0)
 
 
 @triton.jit
@@ -228,7 +183,7 @@ def _pick(x, y, known):
 def _aggregate(op, x, known, counted, classes, number):
     v = x
     if op == MAX_C:
-        v = _largest(x, known)
+        v = tl.broadcast_to(largest(x, known), x.shape)
     elif op == SUM_C:
         v = _over_classes(x, known)
     elif op == MEAN_C:
@@ -253,7 +208,7 @@ def _aggregate_slope(op, g, x, v, added, known, counted, classes, number):
         if (added & SAMPLE) != 0:
             d = _over_samples(d, counted)
     elif op == MAX_C:
-        d = _share(g, x, v, known)
+        d = share(g, x, v, known)
     elif op == MEAN_C:
         d = g / classes
     elif op == SUM_B:
@@ -267,25 +222,7 @@ def _aggregate_slope(op, g, x, v, added, known, counted, classes, number):
 
 
 @triton.jit
-def _is_top(x, column, known):
-    """Mark the first of each sample's largest logits."""
-    top = tl.argmax(tl.where(known, x, float("-inf")), 1, tie_break_left=True)
-    return column == top[:, None]
-
-
-@triton.jit
-def _complement(x, p, logp, is_top, known):
-    """Compute log(1 - p); see `runtime.log_one_minus_softmax`."""
-    minus = float("-inf")
-    others = known & (is_top == 0)
-    second = tl.max(tl.where(others, x, minus), 1)[:, None]
-    total = tl.sum(tl.where(others, tl.exp(x - second), 0.0), 1)[:, None]
-    first = tl.max(tl.where(known, x, minus), 1)[:, None]
-    return tl.where(is_top, logp + tl.log(total) + (second - first), _log_complement(p))
-
-
-@triton.jit
-def _fill_leaves(values, x, label, column, known, classes, complement, SIZE: tl.constexpr):
+def _fill_leaves(values, x, label, column, known, classes, wants_complement, SIZE: tl.constexpr):
     """Fill the first registers with what programs read of logits x; y of a label that is no class is no number."""
     first = tl.max(tl.where(known, x, float("-inf")), 1)[:, None]
     grown = tl.where(known, tl.exp(x - first), 0.0)
@@ -297,8 +234,8 @@ def _fill_leaves(values, x, label, column, known, classes, complement, SIZE: tl.
     tl.store(values + P * SIZE, p)
     tl.store(values + LOGP * SIZE, logp)
     tl.store(values + Z * SIZE, x - _over_classes(x, known) / classes)
-    if complement != 0:
-        tl.store(values + LOG1MP * SIZE, _complement(x, p, logp, _is_top(x, column, known), known))
+    if wants_complement != 0:
+        tl.store(values + LOG1MP * SIZE, complement(x, p, logp, is_top(x, column, known), known))
 
 
 @triton.jit
@@ -306,10 +243,8 @@ def _complement_slopes(values, slopes, x, column, known, SIZE: tl.constexpr):
     """Give the gradient of log(1 - p): of the top class to the logits, of the others to log p."""
     p, logp = tl.load(values + P * SIZE), tl.load(values + LOGP * SIZE)
     slope, value = tl.load(slopes + LOG1MP * SIZE), tl.load(values + LOG1MP * SIZE)
-    is_top = _is_top(x, column, known)
-    own, at_top = _over_classes(slope, is_top), _over_classes(value, is_top)
-    to_logits = own * (tl.where(is_top, 0.0, tl.exp(logp - at_top)) - p)
-    return to_logits, tl.where(is_top, 0.0, -slope * (p / (1.0 - p)))
+    top = is_top(x, column, known)
+    return complement_at_top(slope, value, p, logp, top, known), complement_below(slope, p, top)
 
 
 @triton.jit

@@ -14,8 +14,8 @@ from lossml.errors import UsageError
 if TYPE_CHECKING:
     from lossml.program import Node
 
-FORMATS = ("torch", "jax", "onnx", "latex", "sympy", "json")
-NAMED = ("torch", "jax")  # formats that hold a class or a function
+FORMATS = ("torch", "triton", "jax", "onnx", "latex", "sympy", "json")
+NAMED = ("torch", "triton", "jax")  # formats that hold a class or a function
 HEADER = """A loss function, written by LossML {lossml}.
 
 Origin: {origin}
@@ -24,6 +24,7 @@ Licence: this file may be used, changed and passed on without conditions (0BSD).
 
 NEEDS = {
     "torch": "Versions: torch {torch}; it needs torch alone.",
+    "triton": "Versions: torch {torch}; it needs torch and triton, and runs as kernels of its own on a GPU.",
     "jax": "It needs jax alone.",
     "onnx": "Versions: written by torch {torch}.",
 }
@@ -34,7 +35,7 @@ NEEDS = {
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="torch", show_default=True, help="What to write.")
 @click.option("-o", "--output", help="File to write; standard output where left out.")
 @click.option("--run", help="The run that `best` is taken from.  [the latest]")
-@click.option("--name", help="Name of the torch class or JAX function.  [Loss, loss]")
+@click.option("--name", help="Name of the torch or Triton class or JAX function.  [Loss, loss]")
 @click.option("--pixel-axes", type=click.IntRange(0, 3), help="Axes of an ONNX graph's logits behind (B, C).")
 def command(
     loss: str, kind: str, output: str | None, run: str | None, name: str | None, pixel_axes: int | None
@@ -66,6 +67,8 @@ def _written(
         header = HEADER.format(lossml=version("lossml"), origin=origin, needs=NEEDS[kind].format(torch=_torch()))
         if kind == "torch":
             return backend.torch_source(program, header=header, name=name or "Loss", scale=scale)
+        if kind == "triton":
+            return backend.triton_source(program, header=header, name=name or "Loss", scale=scale)
         if kind == "jax":
             return backend.jax_source(program, header=header, name=name or "loss", scale=scale)
         return backend.onnx_model(program, header=header, scale=scale, pixel_axes=pixel_axes)

@@ -95,7 +95,14 @@ assert (net(x).argmax(1) == y).float().mean() > 0.95
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("latex", r"\sum"), ("sympy", "log(p)"), ("json", '"formula"'), ("torch", "class Loss"), ("jax", "def loss")],
+    [
+        ("latex", r"\sum"),
+        ("sympy", "log(p)"),
+        ("json", '"formula"'),
+        ("torch", "class Loss"),
+        ("triton", "@triton.jit"),
+        ("jax", "def loss"),
+    ],
 )
 def test_every_format_is_written(answered, kind, words):
     """Each format goes to standard output where no file is named."""
