@@ -6,6 +6,7 @@ lines are not parsed.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from lossml.search.records import Cohort, State, Trial, as_json, metrics_from
 
 STUDY = "search"  # the name; Hyperband's brackets depend on it
 COHORT = "cohort:"
-OPERATION = b'{"op_code":'  # begins every line
+OPERATION = b'{"op_code":'  # begins every line, a digit and a comma follow
+KNOWN = re.compile(OPERATION + rb"\d,.*\}\s*", re.DOTALL)
 CREATED, DELETED, DESCRIBED = (OPERATION + b"%d," % code for code in range(3))  # a study: made, deleted, given a fact
 
 Recorded = list[tuple[Cohort, tuple[Trial, ...]]]
@@ -66,7 +68,7 @@ def _lines(path: Path) -> Iterator[bytes]:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return
-            if not line.startswith(OPERATION) or not line.rstrip().endswith(b"}"):
+            if not KNOWN.fullmatch(line):
                 raise ValueError(f"line {number} is no operation")
             yield line
 
