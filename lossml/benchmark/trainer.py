@@ -23,6 +23,7 @@ from lossml.benchmark.training import CHECKPOINT, LOG, Job, Machine, Trained
 from lossml.errors import LossMLError, UsageError
 from lossml.program import show
 from lossml.proxy import Facts, Outcome, Run
+from lossml.proxy.data import given_root
 from lossml.proxy.pool import Handler, Lost, Pool, answer
 from lossml.proxy.trainer import chosen_device, cores
 from lossml.search.folder import write_atomically
@@ -110,7 +111,7 @@ class FullTrainer:
         networks.check_network(recipe, masks=data.masks)
         self.facts = _facts(recipe, data, prior=prior)
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads must not spin beside other workers
-        setup = _Setup(recipe, data_root, self.machine, own_process=self.workers > 0)
+        setup = _Setup(recipe, given_root(data_root), self.machine, own_process=self.workers > 0)
         self._pool = Pool(_handler, setup, self.workers, FOREVER) if self.workers else None
         self._here = None if self.workers else _handler(setup)
 

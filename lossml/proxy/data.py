@@ -59,9 +59,14 @@ class DataStatus:
     how: str
 
 
+def given_root(data_root: str | None) -> str | None:
+    """Return the folder of the data sets that a person has named, LOSSML_DATA's where there is no other."""
+    return data_root or os.environ.get("LOSSML_DATA")
+
+
 def root_of(data_root: str | None) -> tuple[Path, bool]:
     """Return the folder of the data sets and whether LossML may download into it."""
-    given = data_root or os.environ.get("LOSSML_DATA")
+    given = given_root(data_root)
     return (Path(given).expanduser(), False) if given else (CACHE, True)
 
 

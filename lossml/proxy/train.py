@@ -97,30 +97,41 @@ def _indices(task: Task, seeds: tuple[int, ...], step: int) -> Tensor:
     return _orders(samples, seeds, epoch, task.train.targets.device)[:, place * size : (place + 1) * size]
 
 
-@lru_cache(maxsize=2)
-def _drawn(task: Task, seeds: tuple[int, ...], block: int) -> Tensor:
-    """Draw how each run changes the batches of a block of steps, (K, steps, B, ...).
+class Batches:
+    """The batches of K runs, step by step; keeps what was drawn for the block of steps that the last one was in.
 
-    In one go, as a generator for each network and step is more work than the step where many networks are small.
+    Drawn in one go, as a generator for each network and step is more work than the step where many networks are small.
+
+    Args:
+        task: whose samples they are of.
+        seeds: of the runs.
     """
-    augment: Any = task.augment
-    found = torch.stack([augment.draw(BLOCK, task.batch_size, _mixed(seed, block, 1)) for seed in seeds])
-    return found.to(task.train.targets.device)
 
+    def __init__(self, task: Task, seeds: tuple[int, ...]) -> None:
+        """Begin with nothing drawn."""
+        self._task, self._seeds = task, seeds
+        self._block, self._drawn = -1, torch.empty(0)
 
-def _batch(task: Task, runs: Sequence[Run], step: int) -> tuple[Tensor, Tensor]:
-    """Collect each run's inputs (K, B, ...) and targets (K, B) or masks (K, B, H, W)."""
-    seeds = tuple(run.seed for run in runs)
-    index = _indices(task, seeds, step)
-    inputs, targets = task.train.inputs[index], task.train.targets[index]
-    if task.augment is None:
-        return inputs, targets
-    if isinstance(task.augment, Drawn):
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        """Collect each run's inputs (K, B, ...) and targets (K, B) or masks (K, B, H, W) of a step."""
+        task, index = self._task, _indices(self._task, self._seeds, step)
+        inputs, targets = task.train.inputs[index], task.train.targets[index]
+        if task.augment is None:
+            return inputs, targets
+        if isinstance(task.augment, Drawn):
+            return task.augment.apply(inputs, targets, self.drawn(task.augment, step))
+        generators = [_mixed(seed, step, 1) for seed in self._seeds]
+        changed = [task.augment(x, y, own) for x, y, own in zip(inputs, targets, generators, strict=True)]
+        return torch.stack([x for x, _ in changed]), torch.stack([y for _, y in changed])
+
+    def drawn(self, augment: Drawn, step: int) -> Tensor:
+        """Draw how each run changes its batch of a step, (K, B, ...)."""
         block, place = divmod(step, BLOCK)
-        return task.augment.apply(inputs, targets, _drawn(task, seeds, block)[:, place])
-    generators = [_mixed(seed, step, 1) for seed in seeds]
-    changed = [task.augment(x, y, own) for x, y, own in zip(inputs, targets, generators, strict=True)]
-    return torch.stack([x for x, _ in changed]), torch.stack([y for _, y in changed])
+        if block != self._block:
+            generators = [_mixed(seed, block, 1) for seed in self._seeds]
+            found = torch.stack([augment.draw(BLOCK, self._task.batch_size, own) for own in generators])
+            self._block, self._drawn = block, found.to(self._task.train.targets.device)
+        return self._drawn[:, place]
 
 
 class AdamW:
@@ -176,9 +187,9 @@ def advance(
     here = [initial(task, run.seed) if state is None else state for run, state in zip(runs, states, strict=True)]
     first = task.steps * start // SIXTEENTHS
     batched, parts = _begun(task, stack, runs, here, first)
-    optimizer = parts[2]
+    optimizer = parts[-1]
     for step in range(first, task.steps * stop // SIXTEENTHS):
-        _train_step(task, runs, parts, step)
+        _train_step(task, parts, step)
         if len(runs) == 1 and step % 32 == 0 and not bool(optimizer.parameters.isfinite().all()):
             break
     return _outcomes(task, batched, optimizer, parts[0].buffers)
@@ -190,33 +201,33 @@ def pace(task: Task, stack: Stack, runs: Sequence[Run], seconds: float) -> float
     The time is the clock's, so that what else the machine does counts.
     """
     _, parts = _begun(task, stack, runs, [initial(task, run.seed) for run in runs], 0)
-    _train_step(task, runs, parts, 0)
+    _train_step(task, parts, 0)
     began, steps = monotonic(), 0
     while not steps or monotonic() - began < seconds:
         steps += 1
-        _train_step(task, runs, parts, steps % task.steps)
+        _train_step(task, parts, steps % task.steps)
     return steps / (monotonic() - began)
 
 
-Parts = tuple[Passes, nn.Module, "AdamW"]
+Parts = tuple[Passes, nn.Module, Batches, "AdamW"]
 
 
 def _begun(task: Task, stack: Stack, runs: Sequence[Run], here: Sequence[Weights], first: int) -> tuple[Batched, Parts]:
     """Set K networks up to train on from where they stand."""
-    device = task.train.targets.device
+    device, batches = task.train.targets.device, Batches(task, tuple(run.seed for run in runs))
     batched, loss = Batched(task), stack([run.loss for run in runs]).to(device)
-    both = passes(task, batched, _stacked(here, device), _together(here, device), lambda: _batch(task, runs, first)[0])
+    both = passes(task, batched, _stacked(here, device), _together(here, device), lambda: batches.at(first)[0])
     rates = torch.tensor([run.lr * task.learning_rate for run in runs], device=device)
-    return batched, (both, loss, AdamW(both.parameters, here, rates, task.weight_decay))
+    return batched, (both, loss, batches, AdamW(both.parameters, here, rates, task.weight_decay))
 
 
-def _train_step(task: Task, runs: Sequence[Run], parts: Parts, step: int) -> None:
-    both, loss, optimizer = parts
+def _train_step(task: Task, parts: Parts, step: int) -> None:
+    both, loss, batches, optimizer = parts
     progress = step / task.steps
     set_progress: Callable[[float], None] | None = getattr(loss, "set_progress", None)
     if set_progress is not None:
         set_progress(progress)
-    inputs, targets = _batch(task, runs, step)
+    inputs, targets = batches.at(step)
     optimizer.step(both.gradient(inputs, lambda logits: loss(logits, targets)), adamw.rate(progress))
 
 

@@ -93,10 +93,12 @@ def over_tasks(recipe: Recipe, run: Path, trainers: Sequence[Trains], listener: 
     Raises:
         LossMLError: where cross-entropy cannot be trained on a task, or every sample there is the same to it.
     """
+    texts = searched_on(recipe)
     with folders.reading(run):
         found = read_yardsticks(run)
+        if found and tuple(one.task for one in found) != texts:
+            raise ValueError(f"{folders.TASKS} is not of {', '.join(texts)}")
     if not found:
-        texts = searched_on(recipe)
         found = tuple(gauged(recipe, *pair, listener) for pair in zip(texts, trainers, strict=True))
         write_yardsticks(run, found)
     return Several(trainers, found, recipe.objective)
@@ -107,9 +109,13 @@ def gauged(recipe: Recipe, task: str, trainer: Trains, listener: Listener) -> Ya
     listener(Gauging(task))
     loss = loss_of(zoo.program_of("ce"), 1.0, trainer.facts.prior)
     runs = [Run(loss, 1.0, REFERENCE_SEED + 1000 * recipe.seed + k) for k in range(REFERENCES)]
-    states = [one.state for one in trainer.advance(runs, [None] * REFERENCES, 0, FULL) if one.state is not None]
+    outcomes = trainer.advance(runs, [None] * REFERENCES, 0, FULL)
+    states = [one.state for one in outcomes if one.state is not None]
     if len(states) < REFERENCES:
-        raise LossMLError(f"cross-entropy, by which other losses are measured, could not be trained on {task}")
+        reason = next(one.failure for one in outcomes if one.state is None)
+        raise LossMLError(
+            f"cross-entropy, by which other losses are measured, could not be trained on {task}: {reason}"
+        )
     scored = [one.score for one in trainer.evaluate(states, "validation") if one.score is not None]
     scores = np.array([metrics_of(score).of(recipe.objective) for score in scored])
     by_sample = np.mean([sample_scores(score.parts, recipe.objective) for score in scored], axis=0)

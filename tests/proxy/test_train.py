@@ -12,7 +12,7 @@ from lossml.backend.adamw import rate
 from lossml.proxy import Run, Split, Task, TaskSpec, load_task
 from lossml.proxy.augment import flip_and_shift
 from lossml.proxy.networks import MLP, MatrixConv, PooledConv, StridedConv, whitening
-from lossml.proxy.train import BLOCK, AdamW, Weights, _batch, _drawn, advance, evaluate, initial
+from lossml.proxy.train import BLOCK, AdamW, Batches, Weights, advance, evaluate, initial
 
 TEXTS = ("-sum_C(y*logp)", "sum_C(y*(1 - p))", "sum_C((p - y)^2)", "-y*(1 - p)^2*logp")
 
@@ -163,12 +163,11 @@ def test_augmentation_and_bfloat16_are_used(images):
 def test_augmentation_follows_from_seed_and_step_alone(images):
     """Whoever trains beside it and wherever a training goes on, a network sees the same pictures; each step others."""
     images = replace(images, augment=flip_and_shift)
-    one, other = (Run(ProgramLoss("-y*logp"), 1.0, seed) for seed in (0, 1))
     drawn = []
     for step in (0, BLOCK - 1, BLOCK, BLOCK + 1):
-        alone, beside = (_batch(images, some, step)[0][0] for some in ([one], [one, other]))
-        assert torch.equal(alone, beside)
-        drawn.append(_drawn(images, (0,), step // BLOCK)[0, step % BLOCK])
+        alone, beside = Batches(images, (0,)), Batches(images, (0, 1))
+        assert torch.equal(alone.at(step)[0][0], beside.at(step)[0][0])
+        drawn.append(alone.drawn(flip_and_shift, step)[0])
     assert len({str(part.tolist()) for part in drawn}) == len(drawn)
 
 
