@@ -68,7 +68,10 @@ layers: $(VENV)/.installed-test
 	$(BIN)/lint-imports --no-cache
 
 # The machine in both precisions, which processes of tests that begin together would each compile.
+# Its cache looks at kernel.py alone.
 compiled: $(VENV)/.installed-test
+	@for source in elementary bytecode; do \
+		find lossml/backend/__pycache__ -name '*.nb?' ! -newer lossml/backend/$$source.py -delete 2>/dev/null || true; done
 	$(BIN)/python -c 'import torch; from lossml.backend import ProgramLoss, stack; \
 	run = stack([ProgramLoss("-y*logp")]); label = torch.zeros(1, 1, dtype=torch.long); \
 	[run(torch.zeros(1, 1, 2, dtype=kind), label) for kind in (torch.float32, torch.float64)]'

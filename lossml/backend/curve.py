@@ -102,7 +102,15 @@ def _curve(name: str, value: Node) -> Curve | None:
         slope = fold(value, _slope)
     except ProgramError:  # an interval that cannot know better
         return None
+    if not _is_finite_at_ends(slope):
+        return None  # on the way back through the softmax, an underflowed p would turn it into no number
     return Curve(name, value, slope, _polynomials(value, slope))
+
+
+def _is_finite_at_ends(slope: Node) -> bool:
+    """Say whether a slope is a number in single precision at 1 and where p underflows, as powers raise it a little."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(_at(slope, np.array([np.finfo(np.float32).tiny, 1.0], np.float32))).all())
 
 
 def _slope(node: Node, args: tuple[Node, ...]) -> Node:

@@ -1,8 +1,8 @@
 """Elementary functions of numbers for the compiled machine, written so that a processor computes several at once.
 
-In single precision they are polynomials after a reduction of the argument, without a branch (Cephes; Moshier 1989),
-within two units in the last place, also where the result is no normal number. In double precision they are the C
-library's.
+In single precision they are polynomials after a reduction of the argument, without a branch (Cephes; Moshier 1989):
+exp, log, tanh and powers within two units in the last place, also where the result is no normal number; sines and
+cosines lose digits next to their zeros, the more the larger the argument. In double precision they are the C library's.
 """
 
 import math

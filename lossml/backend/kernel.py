@@ -127,7 +127,7 @@ _min_slope = _each_slope(lambda g, x, y, v: HALF * g if x == y else (ZERO if x >
 _min_other = _each_slope(lambda g, x, y, v: HALF * g if x == y else (ZERO if y > x else g))
 _nonzero_slope = _each_slope(lambda g, x, y, v: g if x != 0 else ZERO)
 _pow_slope = _mended_slope(
-    lambda g, x, y, v: g * (y * elementary.power(x, y - ONE)),
+    lambda g, x, y, v: g * (y * elementary.power(x, y - ONE)) if y != 0 else ZERO,
     lambda g, x, y, v: g * (y * x ** (y - ONE)) if y != 0 else ZERO,
     _plain,
 )

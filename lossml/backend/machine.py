@@ -64,7 +64,7 @@ class Machine:
             self.orders,
             width_for(array.shape[3]),
             array,
-            target.reshape(array.shape[:3]).contiguous().numpy(),
+            target.reshape(array.shape[:3]).long().contiguous().numpy(),
             self.ignored,
             shares.astype(array.dtype),
             float(progress),

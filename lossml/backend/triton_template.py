@@ -93,6 +93,7 @@ def fits(logits: Tensor, target: Tensor) -> bool:
         and target.shape == logits.shape[:1] + logits.shape[2:]
         and 0 < logits.numel() < 2**31
         and logits.shape[1] <= LARGEST
+        and (logits.shape[2:].numel() == 1 or len(logits) < 1 << 16)  # images are rows of the grid
         and not torch.compiler.is_compiling()
     )
 
@@ -157,7 +158,7 @@ class Fused(torch.autograd.Function):
 def given(loss: nn.Module, scores: Tensor, target: Tensor) -> tuple:
     """Return what both kernels read; a pointer that is not needed points anywhere."""
     ignored, classes = loss.ignore_index, scores.shape[1]
-    pointers = [scores if one is None else one for one in (loss.weight, {prior}, {progress})]
+    pointers = [scores if one is None else one.contiguous() for one in (loss.weight, {prior}, {progress})]
     return scores, target, *pointers, classes, float(classes), NEVER if ignored is None else ignored
 
 '''

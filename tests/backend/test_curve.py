@@ -120,3 +120,16 @@ def test_a_curve_has_all_derivatives():
     alone = torch.func.vmap(torch.func.grad(lambda given, label: loss(given[None], label[None])))(logits, target)
     (together,) = torch.autograd.grad(exported(NGL, reduction="sum")(logits, target), logits)
     torch.testing.assert_close(alone, together)
+
+
+def test_a_slope_without_bound_at_no_probability_is_left_to_torch():
+    """Where p underflows, a slope that overflows would be multiplied by zero: no curve is taken, all is finite."""
+    program = parse("mean_C(exp(-p^-0.5)) - sum_C(y*p)")
+    assert take_out(program)[1] == []
+    logits, found = torch.tensor([[0.0, -200.0, 1.0]]), []
+    for loss in (exported(program), ProgramLoss(program)):
+        leaf = logits.clone().requires_grad_()
+        loss(leaf, torch.tensor([0])).backward()
+        found.append(leaf.grad)
+    assert found[0].isfinite().all()
+    torch.testing.assert_close(*found)

@@ -189,6 +189,14 @@ def test_ties_kinks_and_underflows_are_torchs(text):
     torch.testing.assert_close(gradients, slopes, equal_nan=True)
 
 
+def test_a_power_of_zero_has_no_slope_where_p_is_nearly_zero():
+    """p^t at the beginning, t = 0, of a p that is no normal number: the gradient is zero, as on tensors."""
+    logits = torch.tensor([[[0.0, -92.0, 1.0]]], requires_grad=True)
+    stack([ProgramLoss("-y*p^t")])(logits, torch.tensor([[1]])).sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
 def test_a_program_is_alone_whatever_stands_beside_it():
     """A program's value and gradient are the same to the last bit in any company."""
     programs = random_programs(40, 2)
