@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import sources
 from scipy import stats
 
 from lossml import backend
@@ -323,20 +324,9 @@ def test_a_long_tail_on_any_task_lets_losses_read_the_prior():
     assert not is_uneven(Recipe("digits", also_on=("digits,label_noise=0.2",)))
 
 
-MASKS = (
-    "from functools import partial\nimport torch\nfrom lossml.proxy import Split, Task\n"
-    "from lossml.proxy.networks import EncoderDecoder\n"
-    "def task():\n"
-    "    images = torch.zeros(8, 1, 16, 16, dtype=torch.uint8)\n"
-    "    masks = torch.arange(64).view(8, 8).repeat(8, 1, 1)\n"
-    "    parts = [Split(images, masks % 2)] * 3\n"
-    "    return Task('masks', 2, *parts, network=partial(EncoderDecoder, 1, 2), steps=16, batch_size=4)\n"
-)
-
-
 def test_masks_and_classes_are_not_searched_together_and_no_folder_is_left(clouds):
     """Neither way round; nor is a task that is none, or whose data is not there."""
-    Path("masks_task.py").write_text(MASKS)
+    Path("masks_task.py").write_text(sources.MASKS)
     with pytest.raises(RecipeError, match="'masks_task:task': this task has masks"):
         go(clouds, also_on=["masks_task:task"])
     with pytest.raises(RecipeError, match="sum over pixels"):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import sources
 from scipy.stats import t
 
 from lossml.errors import RecipeError, UsageError
@@ -167,15 +168,7 @@ def test_a_held_out_split_that_is_read_again_for_others_is_corrected_for_it(clou
 
 def test_a_task_with_classes_is_refused_for_a_search_on_masks(clouds):
     """Losses that sum over pixels have none there, and that is said before anything trains."""
-    Path("masks_task.py").write_text(
-        "from functools import partial\nimport torch\nfrom lossml.proxy import Split, Task\n"
-        "from lossml.proxy.networks import EncoderDecoder\n"
-        "def task():\n"
-        "    images = torch.zeros(8, 1, 16, 16, dtype=torch.uint8)\n"
-        "    masks = torch.arange(64).view(8, 8).repeat(8, 1, 1)\n"
-        "    parts = [Split(images, masks % 2)] * 3\n"
-        "    return Task('masks', 2, *parts, network=partial(EncoderDecoder, 1, 2), steps=16, batch_size=4)\n"
-    )
+    Path("masks_task.py").write_text(sources.MASKS)
     with pytest.raises(RecipeError, match="sum over pixels"):
         search({"dataset": "masks_task:task", "workers": 0, "confirm_on": [PAIRS]})
     assert not Path("runs").exists()
