@@ -11,6 +11,7 @@ from lossml.program import Node
 
 ALIKE = 0.99  # cosine of two logit gradients, from which two losses are kin
 ALIKE_ON_MASKS = 0.999  # the same where a sample has pixels: Dice+CE has 0.998 with CE
+BLOCK = 64  # losses compared at once, and copied at most when another joins
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,32 +20,41 @@ class Crowd:
 
     Attributes:
         probe: where gradients are compared.
-        members: directions (n, D).
+        blocks: directions (n, D) each, oldest first; all but the last have BLOCK rows or more.
     """
 
     probe: Probe
-    members: Tensor
+    blocks: tuple[Tensor, ...]
 
     @classmethod
     def of(cls, programs: Sequence[Node], classes: int, pixels: int = 1) -> "Crowd":
         """Gather losses of a task's number of classes and pixels."""
         probe = make_probe(classes, pixels)
-        return cls(probe, directions(programs, probe))
+        return cls(probe, (directions(programs, probe),))
 
     def places(self, programs: Sequence[Node]) -> Tensor:
-        """Return the directions (K, D) of programs, comparable with `members`."""
+        """Return the directions (K, D) of programs, comparable with the members'."""
         return directions(programs, self.probe)
 
     def plus(self, places: Tensor) -> "Crowd":
         """Return the crowd with further losses in it, given by their places (K, D)."""
-        return Crowd(self.probe, torch.cat([self.members, places]))
+        *full, last = self.blocks
+        grown = (last, places) if len(last) >= BLOCK else (torch.cat([last, places]),)
+        return Crowd(self.probe, (*full, *grown))
 
     def emptied(self) -> "Crowd":
         """Return a crowd on the same probe without members."""
-        return Crowd(self.probe, self.members[:0])
+        return Crowd(self.probe, (self.blocks[0][:0],))
+
+    def youngest(self, count: int) -> Tensor:
+        """Return the directions (count or fewer, D) of those that joined last, in order."""
+        return torch.cat(self.blocks[-(count // BLOCK + 2) :])[-count:]
 
     def kin(self, places: Tensor) -> list[int]:
         """Count for each of the places (K, D) the members that are kin to it."""
         least = ALIKE if self.probe.pixels == 1 else ALIKE_ON_MASKS
-        found: list[int] = (places @ self.members.T > least).sum(1).tolist()
-        return found
+        found = torch.zeros(len(places), dtype=torch.int64)
+        for block in self.blocks:  # one product with all of them would take memory that grows with the search
+            found += (places @ block.T > least).sum(1)
+        counts: list[int] = found.tolist()
+        return counts

@@ -2,11 +2,11 @@
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from lossml.program import Node, structure_key
+from lossml.program import Node, parse, show, structure_key
 from lossml.program.grammar import Grammar, generate
 
 SEED = "seed:"  # begins the operator of a program that was given
@@ -19,25 +19,37 @@ def key_of(program: Node) -> str:
     return structure_key(program)
 
 
+@lru_cache(maxsize=256)
+def _grown(text: str) -> Node:
+    """Return a parent's tree, remembered while it is young enough to breed."""
+    return parse(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """A finished trial as a proposer sees it.
+    """A finished trial as a proposer sees it; as text, for a tree takes ten times as much, and most never breed.
 
     Attributes:
-        program: the program.
+        text: of the program.
         number: the trial's number; larger is younger.
         scores: one per rung reached, the lowest first; higher is better. Empty for a failed trial.
         key: of the program's structure.
     """
 
-    program: Node
+    text: str
     number: int
     scores: tuple[float, ...]
-    key: str = field(init=False)
+    key: str
 
-    def __post_init__(self) -> None:
+    @classmethod
+    def of(cls, program: Node, number: int, scores: tuple[float, ...]) -> "Parent":
         """Take the key once: every cohort asks for the whole history's."""
-        object.__setattr__(self, "key", key_of(self.program))
+        return cls(show(program), number, scores, key_of(program))
+
+    @property
+    def program(self) -> Node:
+        """The program."""
+        return _grown(self.text)
 
 
 @dataclass(frozen=True, slots=True)

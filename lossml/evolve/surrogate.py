@@ -50,7 +50,7 @@ class Surrogate:
         Args:
             seed: of the forest.
             history: the finished trials.
-            known: directions of their gradients (n, D), in order.
+            known: directions of their gradients (n, D), in order; those of the `memory` youngest are enough.
             offered: directions of the programs' gradients (m, D), in the proposer's order.
 
         Returns:

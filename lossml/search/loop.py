@@ -79,8 +79,8 @@ def loss_of(program: Node, scale: float, prior: Sequence[float]) -> ProgramLoss:
     return ProgramLoss(program, scale=scale, prior=torch.tensor(prior))
 
 
-def _parents(trials: Sequence[Trial], objective: str) -> list[Parent]:
-    return [Parent(parse(t.program), t.number, () if t.state is State.FAILED else t.scores(objective)) for t in trials]
+def _parent(trial: Trial, program: Node, objective: str) -> Parent:
+    return Parent.of(program, trial.number, () if trial.state is State.FAILED else trial.scores(objective))
 
 
 def _trained(trainer: Training, runs: Sequence[Run], rungs: Sequence[int], listener: Listener) -> Measure:
@@ -128,11 +128,10 @@ class Search:
         self._proposer, self._rejected_seeds = make_proposer(recipe, facts.prior, facts.pixels, rules)
         self._surrogate = make_surrogate(recipe)
         self._shadow = make_shadow(make_pruner(recipe.pruner, recipe.cohort, recipe.stages))
-        self._told: list[Trial] = []
+        self._trained = 0
         self._history: list[Parent] = []
         self._keys: set[str] = set()
-        self._nobody = Crowd.of([], facts.classes, facts.pixels)
-        self._places = [self._nobody.members]
+        self._crowd = Crowd.of([], facts.classes, facts.pixels)
         for cohort, trials in ledger.cohorts():
             run_cohort(self._shadow, cohort.size, recipe.aim, _stored(trials), recipe.stages)
             self._finish(trials, replayed=True)
@@ -140,12 +139,12 @@ class Search:
     @property
     def is_done(self) -> bool:
         """Whether the budget is spent."""
-        return len(self._told) >= self._recipe.budget
+        return len(self._history) >= self._recipe.budget
 
     @property
     def trained(self) -> int:
         """How much was trained so far, in sixteenths of a full training."""
-        return sum(trial.trained(self._recipe.stages) for trial in self._told)
+        return self._trained
 
     def run(self, deadline: float, most: float = float("inf")) -> None:
         """Search until the budget is spent, the deadline (monotonic seconds) has passed, or `most` is trained.
@@ -156,14 +155,14 @@ class Search:
         """
         while not self.is_done and monotonic() < deadline and self.trained < most:
             try:
-                self._one_cohort(min(self._recipe.cohort, self._recipe.budget - len(self._told)))
+                self._one_cohort(min(self._recipe.cohort, self._recipe.budget - len(self._history)))
             except ExhaustedError:
-                if not self._told:
+                if not self._history:
                     raise
                 return  # what was found so far can be confirmed
 
     def _one_cohort(self, size: int) -> None:
-        began, start = monotonic(), len(self._told)
+        began, start = monotonic(), len(self._history)
         plan = self._plan(size)
         numbers = tuple(range(start, start + len(plan.accepted)))
         self._listener(Proposed(numbers, plan.rejections))
@@ -176,27 +175,28 @@ class Search:
         self._finish(trials, replayed=False)
 
     def _plan(self, size: int) -> Plan:
-        rng = random.Random(f"{self._recipe.seed}/{len(self._told)}")  # noqa: S311 - reproducible, nothing secret
-        facts, crowd = self._trainer.facts, self._nobody.plus(torch.cat(self._places))
-        scale = make_scale(facts.prior, facts.pixels)
-        plan = fill(self._proposer, rng, self._history, self._keys, crowd, size, self._surrogate, scale, self._rules)
-        if self._told:
+        rng = random.Random(f"{self._recipe.seed}/{len(self._history)}")  # noqa: S311 - reproducible, nothing secret
+        scale = make_scale(self._trainer.facts.prior, self._trainer.facts.pixels)
+        known = self._history, self._keys, self._crowd
+        plan = fill(self._proposer, rng, *known, size, self._surrogate, scale, self._rules)
+        if self._history:
             return plan
         return Plan(plan.accepted, dict(Counter(plan.rejections) + Counter(self._rejected_seeds)))
 
     def _training(self, plan: Plan) -> Measure:
         prior = self._trainer.facts.prior
         losses = [loss_of(one.proposal.program, one.scale, prior) for one in plan.accepted]
-        runs = [Run(loss, 1.0, _seed(self._recipe.seed, k)) for k, loss in enumerate(losses, len(self._told))]
+        runs = [Run(loss, 1.0, _seed(self._recipe.seed, k)) for k, loss in enumerate(losses, len(self._history))]
         return _trained(self._trainer, runs, self._recipe.stages, self._listener)
 
     def _finish(self, trials: Sequence[Trial], *, replayed: bool) -> None:
-        self._told += trials
-        parents = _parents(trials, self._recipe.aim)
-        self._history += parents
+        """Remember of trials what later cohorts ask for: a search is long, and the rest is in the ledger."""
+        programs = [parse(trial.program) for trial in trials]
+        self._history += [_parent(*row, self._recipe.aim) for row in zip(trials, programs, strict=True)]
+        self._trained += sum(trial.trained(self._recipe.stages) for trial in trials)
         self._keys.update(key for trial in trials for key in trial.keys)
-        self._places.append(self._nobody.places([parent.program for parent in parents]))
-        self._listener(CohortFinished(tuple(trials), len(self._told), replayed))
+        self._crowd = self._crowd.plus(self._crowd.places(programs))
+        self._listener(CohortFinished(tuple(trials), len(self._history), replayed))
 
 
 def _seed(search: int, number: int) -> int:

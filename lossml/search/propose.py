@@ -188,10 +188,11 @@ def fill(  # noqa: PLR0913, PLR0917 - all that a search knows when it fills a co
     seen, choosing = list(history), surrogate is not None and surrogate.ready(history)
     for _ in range(ROUNDS):
         proposals = proposer.propose(rng, seen, ASKED * surrogate.breadth if surrogate and choosing else ASKED)
-        seen += [Parent(p.program, -1, ()) for p in proposals]  # so that none comes twice
+        seen += [Parent.of(p.program, -1, ()) for p in proposals]  # so that none comes twice
         offers = cohort.sieved(proposals)
         if surrogate and choosing:
-            order = surrogate.order(rng.getrandbits(32), history, crowd.members.numpy(), _places(offers))
+            young = crowd.youngest(surrogate.memory).numpy()
+            order = surrogate.order(rng.getrandbits(32), history, young, _places(offers))
             offers = sorted((offers[k] for k in order), key=lambda offer: not offer.proposal.is_seed)
         left = cohort.take(offers)
         if choosing:

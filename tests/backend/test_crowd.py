@@ -1,8 +1,10 @@
 """Kin are losses whose gradients point almost the same way, whatever their scale."""
 
+import pytest
 import torch
 
 from lossml.backend import Crowd, logit_gradients, make_probe
+from lossml.backend.crowd import BLOCK
 from lossml.program import parse
 
 CE, SCALED, NEAR, FAR = (
@@ -26,3 +28,18 @@ def test_a_crowd_is_not_changed_by_growing():
     place = empty.places([CE])
     grown = empty.plus(place)
     assert (empty.kin(place), grown.kin(place), grown.kin(empty.places([]))) == ([0], [1], [])
+
+
+@pytest.mark.parametrize("size", [1, 16, BLOCK + 1])
+def test_a_crowd_that_grew_is_the_crowd_that_was_there_at_once(size):
+    """In steps of any size: the same kin of each, and the youngest in order."""
+    places = torch.randn(3 * BLOCK, 30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    places[::7] = places[0]
+    places /= places.norm(dim=1, keepdim=True)
+    grown = Crowd(make_probe(3), (places[:0],))
+    for part in places.split(size):
+        grown = grown.plus(part)
+    assert grown.kin(places) == Crowd(make_probe(3), (places,)).kin(places)
+    assert grown.kin(places)[:2] == [-(-len(places) // 7), 1]
+    for count in (1, BLOCK, 2 * BLOCK + 3, 9 * BLOCK):
+        assert grown.youngest(count).equal(places[-count:])

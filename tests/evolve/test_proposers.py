@@ -20,7 +20,7 @@ PROPOSERS = [RandomProposer(GRAMMAR), EvolutionaryProposer(GRAMMAR), Evolutionar
 
 def history(count, scores=lambda k: (k / 100.0,)):
     rng = random.Random(11)
-    return [Parent(generate(rng, GRAMMAR), k, scores(k)) for k in range(count)]
+    return [Parent.of(generate(rng, GRAMMAR), k, scores(k)) for k in range(count)]
 
 
 HISTORIES = {
@@ -56,7 +56,7 @@ def test_proposals_do_not_depend_on_hash_order():
         "import random; from lossml.evolve import *; from lossml.program import show\n"
         "from lossml.program.grammar import classification_grammar as grammar, generate\n"
         "rng = random.Random(5)\n"
-        "past = [Parent(generate(rng, grammar()), k, (rng.random(),)) for k in range(40)]\n"
+        "past = [Parent.of(generate(rng, grammar()), k, (rng.random(),)) for k in range(40)]\n"
         "for one in EvolutionaryProposer(grammar()).propose(rng, past, 60):\n"
         "    print(one.operator, one.parents, show(one.program))\n"
     )
@@ -79,7 +79,7 @@ def test_seeds_come_first_and_once():
     proposer = EvolutionaryProposer(GRAMMAR, SEEDS)
     first = proposer.propose(random.Random(0), [], 5)
     assert [one.operator for one in first[:3]] == ["seed:ce", "seed:mae", "random"]
-    told = [Parent(SEEDS[0][1], 0, (0.5,))]
+    told = [Parent.of(SEEDS[0][1], 0, (0.5,))]
     assert [one.operator for one in proposer.propose(random.Random(0), told, 2)] == ["seed:mae", "random"]
     later = [*told, *history(5)]
     assert not any("seed" in one.operator for one in proposer.propose(random.Random(0), later, 10))
@@ -108,13 +108,13 @@ def test_fewer_come_where_nothing_new_is_found():
 )
 def test_parents_are_compared_on_the_deepest_common_rung(one, other, expected):
     """The score where both can be compared decides; at a tie who got further."""
-    pair = [Parent(parse("-y*logp"), k, scores) for k, scores in enumerate((one, other))]
+    pair = [Parent.of(parse("-y*logp"), k, scores) for k, scores in enumerate((one, other))]
     assert better(*pair, tie=0.003) is expected
 
 
 def test_at_equal_scores_the_shorter_wins():
     """Differences below the tie are noise, and then length decides."""
-    short, long = Parent(parse("-y*p"), 0, (0.9,)), Parent(parse("-y*p + 0*p"), 1, (0.901,))
+    short, long = Parent.of(parse("-y*p"), 0, (0.9,)), Parent.of(parse("-y*p + 0*p"), 1, (0.901,))
     assert better(short, long, tie=0.003)
     assert not better(long, short, tie=0.003)
 
@@ -150,7 +150,7 @@ def found_by(proposer, seed, budget=200, cohort=20):
     while len(past) < budget:
         rng = random.Random(f"{seed}/{len(past)}")
         past += [
-            Parent(one.program, len(past) + k, (likeness(one.program),))
+            Parent.of(one.program, len(past) + k, (likeness(one.program),))
             for k, one in enumerate(proposer.propose(rng, past, cohort))
         ]
     return max(parent.scores[0] for parent in past)

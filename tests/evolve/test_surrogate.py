@@ -12,7 +12,7 @@ CE = parse("-sum_C(y*logp)")
 
 
 def trials(*scores):
-    return [Parent(CE, k, one) for k, one in enumerate(scores)]
+    return [Parent.of(CE, k, one) for k, one in enumerate(scores)]
 
 
 def directions(count, seed):

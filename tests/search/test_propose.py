@@ -58,7 +58,9 @@ def test_what_is_accepted_is_new_usable_and_counted():
 
 def test_the_same_seed_fills_the_same_cohort():
     """A cohort is a pure function of the random state and the history."""
-    history = [Parent(zoo.program_of(name), k, (0.8 + k / 100,)) for k, name in enumerate(["ce", "focal", "gce"] * 10)]
+    history = [
+        Parent.of(zoo.program_of(name), k, (0.8 + k / 100,)) for k, name in enumerate(["ce", "focal", "gce"] * 10)
+    ]
     proposer = EvolutionaryProposer(GRAMMAR)
     one, two = (fill(proposer, random.Random("7/16"), history, [], EMPTY, 8) for _ in range(2))
     other = fill(proposer, random.Random("8/16"), history, [], EMPTY, 8)
@@ -97,7 +99,7 @@ def surrogate_case():
     """Trials of which those like cross-entropy did badly and those like MAE well."""
     past = [f"-y*logp + {k}*p^2" for k in (0.2, 1, 2, 4, 8, 16)] + [f"y*(1 - p^{k})" for k in (0.3, 0.6, 1, 1.5, 2, 3)]
     programs = [parse(text) for text in past]
-    history = [Parent(program, k, (k // 6 * 0.5,)) for k, program in enumerate(programs)]
+    history = [Parent.of(program, k, (k // 6 * 0.5,)) for k, program in enumerate(programs)]
     return history, EMPTY.plus(EMPTY.places(programs))
 
 
