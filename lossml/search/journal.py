@@ -5,8 +5,9 @@ together; the study's trials are then added from it, each one line again. Whatev
 next start adds what is missing, and no trial is trained or added twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -19,6 +20,19 @@ from lossml.search.records import RUNGS, Cohort, State, Trial, as_json
 
 OBJECTIVE = "objective"
 _STATES = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
+
+
+class _Bare(JournalFileBackend):
+    """A journal's file that shows which studies and trials there are, and of what is told of them only the names.
+
+    Optuna keeps in memory whatever it reads back of the lines it writes: each trial twice, in its cohort and alone.
+    """
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any]]:
+        """Yield the operations from one on."""
+        for log in super().read_logs(log_number_from):
+            names = dict.fromkeys(log.get("user_attr", ()))
+            yield {**log, "user_attr": names, "user_attrs": {}, "intermediate_values": {}}
 
 
 def _mend(path: Path) -> None:
@@ -37,22 +51,28 @@ def _mend(path: Path) -> None:
             file.truncate(end)
 
 
-def _storage(path: Path) -> JournalStorage:
+def _storage(path: Path, kind: type[JournalFileBackend] = JournalFileBackend) -> JournalStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(kind(str(path)))
     except (ValueError, KeyError) as error:
         raise RunError(f"{path} is damaged ({error}); the run cannot be used, start another") from error
 
 
-def open_study(path: Path, name: str) -> optuna.Study:
+def open_study(path: Path, name: str, *, bare: bool = False) -> optuna.Study:
     """Open or create a study in a journal file for writing, mending the file's end.
+
+    Args:
+        path: of the journal file.
+        name: of the study.
+        bare: whether the study need not know, and keep in memory, what its attributes and its trials say.
 
     Raises:
         RunError: where the file is damaged before its end.
     """
     _mend(path)
-    return optuna.create_study(study_name=name, storage=_storage(path), direction="maximize", load_if_exists=True)
+    storage = _storage(path, _Bare if bare else JournalFileBackend)
+    return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
 
 
 def read_study(path: Path, name: str) -> optuna.Study | None:
@@ -79,7 +99,7 @@ class Journal:
 
     def __init__(self, path: Path, objective: str, rungs: Sequence[int] = RUNGS) -> None:
         """Open or create the study and add the trials that a kill left out."""
-        self._path, self._study = path, open_study(path, STUDY)
+        self._path, self._study = path, open_study(path, STUDY, bare=True)
         self._objective, self._rungs = objective, rungs
         self._study.set_user_attr(OBJECTIVE, objective)
         for _, trials in self.cohorts():

@@ -8,8 +8,10 @@ import pytest
 
 from lossml.proxy import Facts
 from lossml.search.events import silent
+from lossml.search.journal import Journal, read_study
 from lossml.search.loop import Search
 from lossml.search.recipe import Recipe
+from lossml.search.recorded import STUDY, read_cohorts
 from lossml.search.records import Cohort, Metrics, State, Trial
 
 PROGRAM = "-sum_C(y*logp)" + " - 0.1*sum_C(y*(logp + 0.01*p)^2)" * 4
@@ -53,3 +55,18 @@ def test_a_search_holds_no_trees_and_no_metrics_of_what_it_told(held):
         assert search.trained == 16 * 16 * count
         del search
     assert (sizes[1] - sizes[0]) / (30 * 16) < 3000
+
+
+def test_a_journal_keeps_in_its_file_what_a_trial_says(held, tmp_path):
+    """What is long in a cohort and its trials is not in memory, before and after the journal is opened anew."""
+    path, kilobytes = tmp_path / "journal.log", 100
+    journal, before = Journal(path, "accuracy"), held()
+    told = [cohort(k, "x" * 1000 * kilobytes, size=2) for k in range(4)]
+    for one in told:
+        journal.record(*one)
+    del one, told
+    assert held() - before < 1000 * kilobytes
+    again = Journal(path, "accuracy")
+    assert held() - before < 1000 * kilobytes
+    assert again.cohorts() == read_cohorts(path) == [cohort(k, "x" * 1000 * kilobytes, size=2) for k in range(4)]
+    assert read_study(path, STUDY).trials[7].user_attrs["reason"] == "x" * 1000 * kilobytes
