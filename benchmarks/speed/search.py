@@ -9,6 +9,7 @@ not grow by more than the records, proposing no slower late than early, `lossml 
 """
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,7 @@ class Watch:
         row = {
             "trials": self.done,
             "memory_mib": round(psutil.Process().memory_info().rss / 2**20),
+            "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10),
             "journal_mib": round((self.folder / folders.JOURNAL).stat().st_size / 2**20, 1),
             "proposing_seconds_a_cohort": round(median(self.proposing[-LATEST:]), 2),
             "show_seconds": round(shown(self.folder), 2),
