@@ -27,7 +27,7 @@ def _grown(text: str) -> Node:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """A finished trial as a proposer sees it; as text, for a tree takes ten times as much, and most never breed.
+    """A finished trial as a proposer sees it; as text, for a tree takes twenty times as much, and most never breed.
 
     Attributes:
         text: of the program.
