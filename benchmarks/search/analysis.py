@@ -1,6 +1,6 @@
 """What the searches say: scores at equal training, tests against random search, training until plain GP is reached."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,13 @@ def sampled(part: Mapping[str, Any], scale: Scale) -> Curves:
     """Give each search's confirmed score after each amount of training; chance before it has an answer."""
     points = grid(scale)
     return {
-        method: np.asarray([_sampled(run, points, part["chance"]) for run in runs])
+        method: np.asarray([sampled_at(run, points, part["chance"]) for run in runs])
         for method, runs in part["curves"].items()
     }
 
 
-def _sampled(run: Sequence[Sequence[float]], points: NDArray[np.float64], chance: float) -> list[float]:
+def sampled_at(run: Sequence[Sequence[float]], points: Iterable[float], chance: float) -> list[float]:
+    """Give a search's score after each amount of training; chance before it has an answer."""
     return [next((score for at, score in reversed(run) if at <= point), chance) for point in points]
 
 

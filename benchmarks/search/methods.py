@@ -1,10 +1,11 @@
 """The methods that are compared: random search, plain genetic programming, ours, and ours with each part off."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from together import Seat
 
+from lossml.evolve import Proposer
 from lossml.proxy import Task
 from lossml.search.events import silent
 from lossml.search.loop import Search
@@ -83,6 +84,9 @@ class Memory:
     def cohorts(self) -> Sequence[tuple[Cohort, tuple[Trial, ...]]]:
         return self.found
 
+    def trials(self) -> list[Trial]:
+        return [trial for _, trials in self.found for trial in trials]
+
     def record(self, cohort: Cohort, trials: Sequence[Trial]) -> None:
         self.found.append((cohort, tuple(trials)))
 
@@ -101,10 +105,13 @@ def recipe_of(method: Method, task: Task, objective: str, seed: int) -> Recipe:
     )
 
 
-def search(seat: Seat, recipe: Recipe, method: Method, scale: Scale) -> list[Incumbent]:
-    """Run one search and return how its answer changed."""
+def search(
+    seat: Seat, recipe: Recipe, method: Method, scale: Scale, make: Callable[[Memory], Proposer] | None = None
+) -> list[Incumbent]:
+    """Run one search and return how its answer changed; with a proposer of one's own where one is made."""
     memory = Memory()
-    Search(recipe, memory, seat, silent, method.rules).run(float("inf"), FULL * scale.budget * method.times)
+    searching = Search(recipe, memory, seat, silent, method.rules, make and make(memory))
+    searching.run(float("inf"), FULL * scale.budget * method.times)
     return incumbents(memory.found, recipe.objective)
 
 

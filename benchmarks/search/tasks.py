@@ -20,6 +20,7 @@ from lossml.proxy.networks import MLP
 
 STEPS, BATCH, HIDDEN, RATE = 96, 16, 16, 3e-2
 POOL, VALIDATION, HELDOUT = 4, 500, 3000
+RESERVED = 500
 FEATURES = {"digits": 64, "fashion-mnist": 49}
 
 
@@ -59,12 +60,21 @@ def _part(split: Split, start: int, stop: int) -> Split:
     return Split(split.inputs[start:stop], split.targets[start:stop])
 
 
-def make_task(name: str) -> Task:
-    """Load a task of `SETTINGS`."""
+def _reserved(task: Task) -> Task:
+    """Hold out the last training samples instead of the held-out split."""
+    kept = len(task.train) - RESERVED
+    return replace(task, train=_part(task.train, 0, kept), heldout=_part(task.train, kept, len(task.train)))
+
+
+def make_task(name: str, *, development: bool = False) -> Task:
+    """Load a task of `SETTINGS`; for development its like, with other training and other held-out samples."""
     setting = SETTINGS[name]
     task = load_task(TaskSpec(setting.dataset))
+    if development and setting.dataset == "digits":
+        task = _reserved(task)
     if setting.dataset == "fashion-mnist":
-        validation, heldout = _part(task.validation, 0, VALIDATION), _part(task.heldout, HELDOUT, 2 * HELDOUT)
+        start = 0 if development else HELDOUT
+        validation, heldout = _part(task.validation, 0, VALIDATION), _part(task.heldout, start, start + HELDOUT)
         task = replace(task, train=_flat(task.train), validation=_flat(validation), heldout=_flat(heldout))
     parts = {part: _standard(getattr(task, part), task.train) for part in ("train", "validation", "heldout")}
     network = partial(MLP, FEATURES[setting.dataset], HIDDEN, task.classes)
@@ -79,4 +89,4 @@ def make_task(name: str) -> Task:
         weight_decay=0.0,
         bfloat16=False,
     )
-    return corrupted(small, setting.noise, setting.tail, 0, kind=setting.kind, size=setting.size)
+    return corrupted(small, setting.noise, setting.tail, int(development), kind=setting.kind, size=setting.size)

@@ -97,7 +97,8 @@ def main() -> None:
         with Trainer(TaskSpec("search:TINY"), stack, device="cpu", workers=0) as trainer, folders.held(folder):
             search = Search(recipe, Journal(folder / folders.JOURNAL, recipe.objective, recipe.rungs), trainer, watch)
             search.run(monotonic() + 60 * given.minutes)
-            watch.write()
+            if not watch.rows or watch.rows[-1]["trials"] != watch.done:
+                watch.write()
     common.write("speed_search", "python benchmarks/speed/search.py", {"reached": watch.done, "at": watch.rows})
 
 

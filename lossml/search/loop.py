@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 
 from lossml.backend import Crowd, ProgramLoss
-from lossml.evolve import Parent
+from lossml.evolve import Parent, Proposer
 from lossml.program import Node, parse, show
 from lossml.proxy import Facts, Outcome, Run, Score, Weights
 from lossml.search.events import CohortFinished, Listener, Proposed, RungStarted
@@ -117,15 +117,23 @@ class Search:
         trainer: what trains.
         listener: hears what happens.
         rules: which tests a program must pass before it is trained.
+        proposer: where programs come from; None for what the recipe names.
     """
 
     def __init__(
-        self, recipe: Recipe, ledger: Ledger, trainer: Training, listener: Listener, rules: Rules = ALL_RULES
+        self,
+        recipe: Recipe,
+        ledger: Ledger,
+        trainer: Training,
+        listener: Listener,
+        rules: Rules = ALL_RULES,
+        proposer: Proposer | None = None,
     ) -> None:
         """Replay what the ledger holds."""
         self._recipe, self._trainer, self._listener, self._rules = recipe, trainer, listener, rules
         self._ledger, facts = ledger, trainer.facts
-        self._proposer, self._rejected_seeds = make_proposer(recipe, facts.prior, facts.pixels, rules)
+        named, self._rejected_seeds = make_proposer(recipe, facts.prior, facts.pixels, rules)
+        self._proposer = proposer or named
         self._surrogate = make_surrogate(recipe)
         self._shadow = make_shadow(make_pruner(recipe.pruner, recipe.cohort, recipe.stages))
         self._trained = 0
