@@ -4,7 +4,6 @@ Each is the product's evolutionary proposer with one thing changed, on the same 
 """
 
 import random
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +18,8 @@ from lossml.evolve import EvolutionaryProposer, Parent, Proposal, vary
 from lossml.evolve.evolutionary import better, depth_then_score
 from lossml.evolve.propose import SEED
 from lossml.evolve.surrogate import merits
-from lossml.program import Node, constant, nodes, show
-from lossml.program import replace as replaced
-from lossml.program.tree import CONST
+from lossml.program import Node, constant, nodes
+from lossml.program.tree import CONST, fold, rebuild, with_args
 from lossml.search.records import Trial
 
 BEST = 5  # structures whose constants are tuned
@@ -99,7 +97,7 @@ class Islands(Parted):
 
 @dataclass(frozen=True, slots=True)
 class AgeLayers(Parted):
-    """Age-layered population (Hornby 2006): programs compete with those of like age, counted from their oldest root.
+    """Parents of like age, counted from their oldest root, after the age-layered population of Hornby (2006).
 
     Attributes:
         limits: trials since the oldest ancestor at which a layer ends; the last layer has no end.
@@ -164,25 +162,42 @@ class Crediting(EvolutionaryProposer):
         return child and Proposal(child, name, (mother.number,))
 
 
-def constants(program: Node) -> list[Node]:
-    """Give a program's constants that are not zero, each once."""
-    return list(dict.fromkeys(node for _, node in nodes(program) if node.op == CONST and node.value))
+@lru_cache(maxsize=8192)
+def constants(program: Node) -> tuple[Node, ...]:
+    """Give those of a program's constants, each once, that may be a tenth larger and smaller: not the 1 of 1 - p."""
+    found = dict.fromkeys(node for _, node in nodes(program) if node.op == CONST and node.value)
+    return tuple(one for one in found if all(_fits(program, one, one.value * by) for by in (0.9, 1.1)))
+
+
+def _fits(program: Node, one: Node, value: float) -> bool:
+    try:
+        _put(program, {one: value})
+    except ProgramError:
+        return False
+    return True
+
+
+def _put(program: Node, new: Mapping[Node, float]) -> Node:
+    def visit(node: Node, args: tuple[Node, ...]) -> Node:
+        return constant(float(f"{new[node]:.3g}")) if node in new else with_args(node, args)
+
+    return rebuild(program, visit)
 
 
 def with_constants(program: Node, values: Sequence[float]) -> Node:
-    """Put values in the place of a program's constants, equal ones alike."""
-    new = dict(zip(constants(program), values, strict=True))
-    for path, node in nodes(program):
-        if node in new:
-            program = replaced(program, path, constant(float(f"{new[node]:.3g}")))
-    return program
+    """Put values in the place of a program's constants, equal ones alike; a ProgramError where one does not fit."""
+    return _put(program, dict(zip(constants(program), values, strict=True)))
 
 
 @lru_cache(maxsize=8192)
 def shape(program: Node) -> str:
     """Give what a program is but for the values of its constants."""
-    blanked = re.sub(r"(?<![a-z])\d+(\.\d+)?(e[-+]?\d+)?", "c", show(program))
-    return f"{len(constants(program))} {blanked}"  # equal constants are one
+    places = {one: f"c{k}" for k, one in enumerate(constants(program))}
+
+    def visit(node: Node, args: tuple[str, ...]) -> str:
+        return places.get(node) or f"{node.op}{node.value or ''}({','.join(args)})"
+
+    return fold(program, visit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +247,13 @@ class Sampled(Tuned):
     """Optuna's tree-structured Parzen estimator on the constants of the best structures.
 
     Its trials are those of the structure that the search has trained, its value is their rank among all.
+
+    Attributes:
+        reach: by how many times a constant may differ from the best one's.
+        told: the history.
     """
 
-    reach: float = 10.0
+    reach: float = 4.0
     told: tuple[Parent, ...] = ()
 
     def propose(self, rng: random.Random, history: Sequence[Parent], count: int) -> list[Proposal]:
@@ -252,7 +271,7 @@ class Sampled(Tuned):
         space: dict[str, BaseDistribution] = {
             str(k): FloatDistribution(1 / self.reach, self.reach, log=True) for k in range(len(first))
         }
-        sampler = optuna.samplers.TPESampler(n_startup_trials=4, multivariate=True, seed=rng.getrandbits(32))
+        sampler = optuna.samplers.TPESampler(n_startup_trials=2, multivariate=True, seed=rng.getrandbits(32))
         study = optuna.create_study(sampler=sampler, direction="maximize")
         known = {p.number: merit for p, merit in zip(self.told, merits(self.told), strict=True) if p.number >= 0}
         for p in self.told:

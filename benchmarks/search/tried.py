@@ -1,12 +1,14 @@
 """What would each of these parts add to a search? Measured on tasks for development: the benchmark's stay untouched.
 
-    LOSSML_DATA=... python benchmarks/search/tried.py [--searches 20] [--budget 32] [--parts NAME;NAME] [--keep FOLDER]
+    LOSSML_DATA=... python benchmarks/search/tried.py [--searches 10] [--budget 32] [--part NAME ...] [--keep FOLDER]
 
-The tasks are those of tasks.py with other training and other held-out samples. A search is run as it is and with one
-part of parts.py in its proposer, once from the published losses and once from scratch, with equal seeds and training.
-The gradient through unrolled steps is given its own training for free.
+The tasks are those of tasks.py with another draw of training samples and other held-out samples. A search is run as it
+is and with one part of parts.py in its proposer, once from the published losses and once from scratch, with equal seeds
+and training. The gradient through unrolled steps is given its own training for free.
 
-A difference is that of the mean confirmed score, paired by task and search; its interval is Student's over all pairs.
+A difference is that of the mean confirmed score, paired by task and search; its interval is Student's over all pairs,
+and speaks of further searches on these six tasks. With --part the table is only shown; with --keep, what is done is
+read from that folder.
 """
 
 import argparse
@@ -16,6 +18,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -33,13 +37,15 @@ from together import Seat, run_together
 from unrolled import Tuner
 
 from lossml.evolve import EvolutionaryProposer
+from lossml.evolve.propose import SEED
 from lossml.proxy import Task
 from lossml.search.propose import make_proposer
 
 BASES = ("ours", "from scratch")
-FIRST, SLICE = 600, 10  # seed of the first search; searches side by side
+SEARCHES, FIRST, SLICE = 10, 600, 10  # searches of each task; seed of the first; searches side by side
 UNCHANGED = "unchanged"
-MARKS = (0.5, 1.0)  # shares of the budget at which searches are looked at
+MARKS = (0.75, 1.0)  # shares of the budget at which searches are looked at; before, hardly a cohort is bred
+TUNED = {"local", "sampled", SEED + "unrolled"}  # operators of the parts that tune constants
 
 Make = Callable[[EvolutionaryProposer, Memory], EvolutionaryProposer]
 
@@ -54,33 +60,38 @@ def lineal(kind: type[Islands | AgeLayers | Crediting]) -> Make:
     return lambda usual, memory: kind(usual.grammar, usual.seeds, memory=memory)
 
 
-def parts_for(task: Task) -> Mapping[str, Make]:
-    """Give what makes each proposer."""
-    return {
-        UNCHANGED: plain(EvolutionaryProposer),
-        "adaptive parsimony, 0.1": plain(Frugal),
-        "adaptive parsimony, 0.3": plain(Frugal, parsimony=0.3),
-        "four islands": lineal(Islands),
-        "age layers": lineal(AgeLayers),
-        "adapting rates": lineal(Crediting),
-        "constants, local": plain(Local),
-        "constants, Optuna's TPE": plain(Sampled),
-        "constants, unrolled": plain(Unrolled, tune=Tuner(task).tune),
-    }
+PARTS: Mapping[str, Callable[[Task], Make]] = {
+    "adaptive parsimony, 0.1": lambda _: plain(Frugal),
+    "adaptive parsimony, 0.3": lambda _: plain(Frugal, parsimony=0.3),
+    "four islands": lambda _: lineal(Islands),
+    "parents of like age": lambda _: lineal(AgeLayers),
+    "adapting rates": lambda _: lineal(Crediting),
+    "constants, local": lambda _: plain(Local),
+    "constants, Optuna's TPE": lambda _: plain(Sampled),
+    "constants, unrolled": lambda task: plain(Unrolled, tune=Tuner(task).tune),
+}
 
 
-def searched(task: Task, objective: str, scale: Scale, make: Make, seeds: Sequence[int]) -> dict[str, Any]:
-    """Run the searches of one part; give each base's answers by search."""
+def searched(
+    task: Task, objective: str, scale: Scale, make: Make, seeds: Sequence[int]
+) -> tuple[dict[str, list[list[Incumbent]]], float]:
+    """Run the searches of one part; give each base's answers, and how many trials of a search had tuned constants."""
     found: dict[tuple[str, int], list[Incumbent]] = {}
+    ledgers: list[Memory] = []
 
     def job(base: str, seed: int, seat: Seat) -> None:
         recipe = recipe_of(METHODS[base], task, objective, seed)
         usual = cast("EvolutionaryProposer", make_proposer(recipe, seat.facts.prior, seat.facts.pixels)[0])
-        made = partial(make, usual)
+
+        def made(memory: Memory) -> EvolutionaryProposer:
+            ledgers.append(memory)
+            return make(usual, memory)
+
         found[base, seed] = search(seat, recipe, METHODS[base], scale, made)
 
     run_together(task, [partial(job, base, seed) for base in BASES for seed in seeds], lambda _: None)
-    return {base: [found[base, seed] for seed in seeds] for base in BASES}
+    tuned = sum(trial.operator in TUNED for ledger in ledgers for trial in ledger.trials()) / len(ledgers)
+    return {base: [found[base, seed] for seed in seeds] for base in BASES}, tuned
 
 
 def measured(scale: Scale, keep: Path, wanted: Sequence[str], unit: tuple[str, int]) -> dict[str, Any]:
@@ -90,15 +101,14 @@ def measured(scale: Scale, keep: Path, wanted: Sequence[str], unit: tuple[str, i
     task, objective = make_task(name, development=True), SETTINGS[name].objective
     seeds = range(FIRST + start, FIRST + min(start + SLICE, scale.searches))
     found: dict[str, Any] = {}
-    for part, make in parts_for(task).items():
-        if wanted and part not in {UNCHANGED, *wanted}:
-            continue
-        file = keep / f"{part} {name} {scale.budget} {start}.json".replace("/", "-")
+    for part in (UNCHANGED, *wanted):
+        make = PARTS[part](task) if part in PARTS else plain(EvolutionaryProposer)
+        file = keep / f"{part} {name} {scale.budget} {seeds[0]} {seeds[-1]}.json"
         if not file.exists():
-            answers = searched(task, objective, scale, make, seeds)
+            answers, tuned = searched(task, objective, scale, make, seeds)
             scores = confirmed(task, objective, [a for b in answers.values() for run in b for a in run], scale)
             rows = {b: [[(a.trainings, scores[a.program]) for a in run] for run in runs] for b, runs in answers.items()}
-            file.write_text(json.dumps(rows))
+            file.write_text(json.dumps(rows | {"tuned": tuned}))
             print(f"{part}, {name}, searches {start}...: done", flush=True)
         found[part] = _at_marks(json.loads(file.read_text()), scale, 1 / task.classes)
     return found
@@ -106,20 +116,17 @@ def measured(scale: Scale, keep: Path, wanted: Sequence[str], unit: tuple[str, i
 
 def _at_marks(rows: Mapping[str, Any], scale: Scale, chance: float) -> dict[str, Any]:
     points = [scale.budget * share for share in MARKS]
-    return {base: [sampled_at(run, points, chance) for run in runs] for base, runs in rows.items()}
+    return {base: [sampled_at(run, points, chance) for run in rows[base]] for base in BASES} | {"tuned": rows["tuned"]}
 
 
 def compared(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Give each part's mean difference to the unchanged search, by base and mark, with its interval of 95%."""
     names = [name for name in parts[0] if name != UNCHANGED]
     return {
-        name: {base: _difference(parts, name, base).tolist() for base in BASES} | {"pairs": _pairs(parts)}
+        name: {base: _difference(parts, name, base).tolist() for base in BASES}
+        | {"trials with tuned constants, a search": round(fmean(part[name]["tuned"] for part in parts), 1)}
         for name in names
     }
-
-
-def _pairs(parts: Sequence[Mapping[str, Any]]) -> int:
-    return sum(len(part[UNCHANGED][BASES[0]]) for part in parts)
 
 
 def _difference(parts: Sequence[Mapping[str, Any]], name: str, base: str) -> Any:  # noqa: ANN401 - an array
@@ -141,22 +148,26 @@ def table(result: Mapping[str, Any], scale: Scale) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--searches", type=int, default=Scale.searches)
+    parser.add_argument("--searches", type=int, default=SEARCHES)
     parser.add_argument("--budget", type=int, default=Scale.budget, help="full trainings")
-    parser.add_argument("--parts", default="", help="names, with ; between them; all where none is given")
+    parser.add_argument("--part", action="append", default=[], help="only this; can be given several times")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--keep", type=Path, default=Path("tried"), help="folder of what is done")
+    parser.add_argument("--keep", type=Path, help="folder of what is done")
     given = parser.parse_args()
-    scale, wanted = Scale(given.searches, given.budget), [part for part in given.parts.split(";") if part]
-    given.keep.mkdir(parents=True, exist_ok=True)
+    if unknown := set(given.part) - set(PARTS):
+        parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {'; '.join(PARTS)}")
+    scale = Scale(given.searches, given.budget)
     units = [(name, start) for start in range(0, given.searches, SLICE) for name in SETTINGS]
-    with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
-        parts = pool.map(partial(measured, scale, given.keep, wanted), units, chunksize=1)
+    with TemporaryDirectory() as own, multiprocessing.get_context("spawn").Pool(given.workers) as pool:
+        keep = given.keep or Path(own)
+        keep.mkdir(parents=True, exist_ok=True)
+        parts = pool.map(partial(measured, scale, keep, given.part or list(PARTS)), units, chunksize=1)
     result = compared(parts)
-    command = f"python benchmarks/search/tried.py --searches {scale.searches} --budget {scale.budget}"
-    common.write("search_tried", command, {"marks": MARKS, "result": result})
-    (common.RESULTS / "search_tried.md").write_text(table(result, scale) + "\n")
     print(table(result, scale))
+    if not given.part:
+        command = f"python benchmarks/search/tried.py --searches {scale.searches} --budget {scale.budget}"
+        common.write("search_tried", command, {"marks": MARKS, "result": result})
+        (common.RESULTS / "search_tried.md").write_text(table(result, scale) + "\n")
 
 
 if __name__ == "__main__":

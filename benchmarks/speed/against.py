@@ -1,17 +1,19 @@
 """How long does the main job take beside an earlier state of the code? One after the other, on one machine.
 
-    LOSSML_DATA=... python benchmarks/speed/against.py CHECKOUT COMMIT [BUDGET]
+    LOSSML_DATA=... python benchmarks/speed/against.py CHECKOUT [BUDGET]
 
-CHECKOUT is a folder with that commit's files. Both search CIFAR-10 without confirmation, the earlier state first; what
-is compared is the whole command, and how well the first rungs rank what was trained to the end. A machine that does
-something else besides makes this worthless.
+CHECKOUT is a clean checkout of the earlier state. Both first search the digits for a moment, so that neither compiles
+or reads files for the first time, then CIFAR-10 without confirmation, the earlier state first. What is compared is the
+whole command, and how well the first rungs rank what was trained to the end. One run of each says nothing of a tenth
+more or less, and a machine that does something else besides makes it worthless.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -25,37 +27,52 @@ from scipy import stats
 HERE = Path(__file__).resolve().parents[2]
 
 
-def searched(tree: Path, budget: int) -> dict[str, Any]:
-    """Run a search with a tree's code; give what it took and how its rungs rank."""
-    command = [sys.executable, "-m", "lossml", "search", "--dataset", "cifar10", "--budget", str(budget)]
+def searched(tree: Path, dataset: str, budget: int) -> tuple[float, dict[str, Any]]:
+    """Run a search with a tree's code; give its seconds and what it found."""
+    command = [sys.executable, "-m", "lossml", "search", "--dataset", dataset, "--budget", str(budget)]
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     with TemporaryDirectory() as folder:
         began = monotonic()
         done = subprocess.run(
-            [*command, "--no-confirm", "--json"],
-            cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
+            [*command, "--no-confirm", "--plain", "--json"],
+            cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True,
         )  # fmt: skip
-        seconds = monotonic() - began
-    found = json.loads(done.stdout)
-    return {"seconds": round(seconds), **correlations(found["trials"])}
+        return monotonic() - began, json.loads(done.stdout)
 
 
-def correlations(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Give Spearman's correlation of each rung but the last with the last, over the trials that reached it."""
-    rows = [[m["accuracy"] for m in trial["metrics"]] for trial in trials if trial["state"] == "complete"]
+def summed_up(seconds: float, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what is compared: seconds, and Spearman's correlation of each rung with the last."""
+    rows = [[m["accuracy"] for m in trial["metrics"]] for trial in found["trials"] if trial["state"] == "complete"]
     earlier = range(len(rows[0]) - 1) if rows else ()
-    found = [stats.spearmanr([row[k] for row in rows], [row[-1] for row in rows])[0] for k in earlier]
-    return {"trained to the end": len(rows), "rank correlation of the rungs": [round(float(r), 2) for r in found]}
+    ranks = [stats.spearmanr([row[k] for row in rows], [row[-1] for row in rows])[0] for k in earlier]
+    return {
+        "seconds": round(seconds),
+        "of which proposing": round(sum(cohort["seconds"][0] for cohort in found["cohorts"])),
+        "of which training": round(sum(cohort["seconds"][1] for cohort in found["cohorts"])),
+        "trained to the end": len(rows),
+        "rank correlation of the rungs": [round(float(rank), 2) for rank in ranks],
+    }
+
+
+def commit(tree: Path) -> str:
+    command = [shutil.which("git") or "git", "-C", str(tree), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def compared(before: dict[str, Any], now: dict[str, Any], budget: int) -> None:
+    """Write the result."""
+    ratio = round(now["seconds"] / before["seconds"], 2)
+    result = {"budget": budget, "before": before, "now": now, "ratio": ratio}
+    common.write("speed_against", f"python benchmarks/speed/against.py CHECKOUT {budget}", result)
+    print(json.dumps(result, indent=2))
 
 
 def main() -> None:
-    tree, commit = Path(sys.argv[1]).resolve(), sys.argv[2]
-    budget = int(sys.argv[3]) if len(sys.argv) > 3 else 200
-    before, now = searched(tree, budget), searched(HERE, budget)
-    ratio = round(now["seconds"] / before["seconds"], 2)
-    result = {"budget": budget, f"at {commit}": before, "now": now, "ratio": ratio}
-    common.write("speed_against", f"python benchmarks/speed/against.py CHECKOUT {commit} {budget}", result)
-    print(json.dumps(result, indent=2))
+    old, budget = Path(sys.argv[1]).resolve(), int(sys.argv[2]) if len(sys.argv) > 2 else 200
+    for tree in (old, HERE):
+        searched(tree, "digits", 4)
+    before, now = ({"commit": commit(tree), **summed_up(*searched(tree, "cifar10", budget))} for tree in (old, HERE))
+    compared(before, now, budget)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from lossml.program import Node
 
 ALIKE = 0.99  # cosine of two logit gradients, from which two losses are kin
 ALIKE_ON_MASKS = 0.999  # the same where a sample has pixels: Dice+CE has 0.998 with CE
-BLOCK = 64  # losses compared at once, and copied at most when another joins
+BLOCK = 64  # losses from which a block is full: what joins then begins another, and copies none of it
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,7 +30,7 @@ class Parent:
     """A finished trial as a proposer sees it; as text, for a tree takes twenty times as much, and most never breed.
 
     Attributes:
-        text: of the program.
+        text: of the program; empty where it was only proposed, as such a one never breeds.
         number: the trial's number; larger is younger.
         scores: one per rung reached, the lowest first; higher is better. Empty for a failed trial.
         key: of the program's structure.

@@ -23,9 +23,10 @@ _STATES = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED,
 
 
 class _Bare(JournalFileBackend):
-    """A journal's file that shows which studies and trials there are, and of what is told of them only the names.
+    """A journal's file that shows which studies and trials there are, with states and values, and nothing else of them.
 
-    Optuna keeps in memory whatever it reads back of the lines it writes: each trial twice, in its cohort and alone.
+    Optuna keeps in memory whatever it reads back of the lines it writes: each trial twice, in its cohort and alone. The
+    names of a study's attributes stay, as Optuna counts on one in each such line.
     """
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any]]:
@@ -65,7 +66,7 @@ def open_study(path: Path, name: str, *, bare: bool = False) -> optuna.Study:
     Args:
         path: of the journal file.
         name: of the study.
-        bare: whether the study need not know, and keep in memory, what its attributes and its trials say.
+        bare: whether the study need not know what its attributes and its trials say, and so does not keep it in memory.
 
     Raises:
         RunError: where the file is damaged before its end.

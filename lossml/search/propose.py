@@ -19,6 +19,7 @@ from lossml.backend.load import read_program
 from lossml.distill.halloffame import read_hall_of_fame
 from lossml.errors import LossMLError, RecipeError
 from lossml.evolve import EvolutionaryProposer, Parent, Proposal, Proposer, RandomProposer, Surrogate
+from lossml.evolve.propose import key_of
 from lossml.program import Node, operations
 from lossml.program.grammar import Grammar, classification_grammar, segmentation_grammar
 from lossml.search.elsewhere import there
@@ -188,7 +189,7 @@ def fill(  # noqa: PLR0913, PLR0917 - all that a search knows when it fills a co
     seen, choosing = list(history), surrogate is not None and surrogate.ready(history)
     for _ in range(ROUNDS):
         proposals = proposer.propose(rng, seen, ASKED * surrogate.breadth if surrogate and choosing else ASKED)
-        seen += [Parent.of(p.program, -1, ()) for p in proposals]  # so that none comes twice
+        seen += [Parent("", -1, (), key_of(p.program)) for p in proposals]  # so that none comes twice
         offers = cohort.sieved(proposals)
         if surrogate and choosing:
             young = crowd.youngest(surrogate.memory).numpy()

@@ -5,11 +5,15 @@ import random
 import pytest
 
 from lossml import zoo
-from lossml.backend import Crowd, Rejection, make_probe, screen
+from lossml.backend import Crowd, Rejection, make_probe, screen, stack
 from lossml.errors import LossMLError, RecipeError, UsageError
 from lossml.evolve import EvolutionaryProposer, Parent, Proposal, RandomProposer, Surrogate
 from lossml.program import parse, show
 from lossml.program.grammar import classification_grammar
+from lossml.proxy import TaskSpec, Trainer
+from lossml.search.events import silent
+from lossml.search.journal import Journal
+from lossml.search.loop import Search
 from lossml.search.propose import (
     KIN,
     ExhaustedError,
@@ -254,3 +258,18 @@ def test_the_random_proposer_takes_no_seeds():
     proposer, rejections = make_proposer(Recipe("digits", proposer="random"), EVEN)
     assert isinstance(proposer, RandomProposer)
     assert rejections == {}
+
+
+def test_a_search_trains_what_its_own_proposer_gives(clouds, tmp_path):
+    """A proposer that is handed in takes the place of the recipe's; the tests before training stay."""
+    own = Fixed("sum_C(y*logp)", "-sum_C(y*logp)", "sum_C(y*(1 - p))")
+    recipe = Recipe(clouds, budget=2, cohort=2, seeds="zoo")
+    journal = Journal(tmp_path / "journal.log", recipe.aim, recipe.stages)
+    with Trainer(TaskSpec(clouds), stack, workers=0) as trainer:
+        Search(recipe, journal, trainer, silent, proposer=own).run(float("inf"))
+    ((cohort, trials),) = journal.cohorts()
+    assert [(trial.operator, trial.program) for trial in trials] == [
+        ("fixed", "-sum_C(y*logp)"),
+        ("fixed", "sum_C(y*(1 - p))"),
+    ]
+    assert cohort.rejections["SIGN"] == 1
