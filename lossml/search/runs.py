@@ -57,7 +57,7 @@ def search(
             run = folders.create(recipe, name, root)
             holding.enter_context(folders.held(run))
             record = _go(recipe, run, trainer, listener, confirming=confirming)
-        return _elsewhere(record, listener, confirming=confirming)
+        return _elsewhere(record, trainer.workers, listener, confirming=confirming)
 
 
 def resume(
@@ -71,14 +71,18 @@ def resume(
             folders.check_device(run, trainer.device)
             folders.write_atomically(run / folders.RECIPE, recipe.to_toml())
             record = _go(recipe, run, trainer, listener, confirming=confirming)
-        return _elsewhere(record, listener, confirming=confirming)
+        return _elsewhere(record, trainer.workers, listener, confirming=confirming)
 
 
-def _elsewhere(record: RunRecord, listener: Listener, *, confirming: bool) -> RunRecord:
-    """Test what was confirmed on the recipe's other tasks, after the first trainer has given its memory back."""
+def _elsewhere(record: RunRecord, workers: int, listener: Listener, *, confirming: bool) -> RunRecord:
+    """Test what was confirmed on the recipe's other tasks, after the first trainer has given its memory back.
+
+    It measured how many workers are of use; the other tasks are trained by as many.
+    """
     if not confirming or record.verdict is None or not record.recipe.tested_on:
         return record
-    confirm_elsewhere(record.recipe, record.path, record.verdict, record.trials, _trainer, listener)
+    recipe = replace(record.recipe, workers=workers)
+    confirm_elsewhere(recipe, record.path, record.verdict, record.trials, _trainer, listener)
     return load_run(record.path)
 
 
