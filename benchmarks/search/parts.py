@@ -4,6 +4,7 @@ Each is the product's evolutionary proposer with one thing changed, on the same 
 """
 
 import random
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,7 +44,7 @@ class Frugal(EvolutionaryProposer):
 
 
 @dataclass(frozen=True, slots=True)
-class Parted(EvolutionaryProposer):
+class Parted(EvolutionaryProposer, ABC):
     """Parents are drawn from a part of the population, each time another.
 
     Attributes:
@@ -58,11 +59,13 @@ class Parted(EvolutionaryProposer):
         settled = replace(self, homes=self._homes(self.memory.trials()))
         return EvolutionaryProposer.propose(settled, rng, history, count)
 
+    @abstractmethod
     def _homes(self, trials: Sequence[Trial]) -> dict[int, int]:
-        raise NotImplementedError
+        """Give the part of each trial, by number."""
 
+    @abstractmethod
     def _part(self, rng: random.Random, pool: Sequence[Parent]) -> list[Parent]:
-        raise NotImplementedError
+        """Choose a part and give its parents."""
 
     def _child(self, rng: random.Random, pool: Sequence[Parent]) -> Proposal | None:
         part = self._part(rng, pool)

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from analysis import sampled_at
 from methods import METHODS, Incumbent, Memory, Scale, recipe_of, search
+from numpy.typing import NDArray
 from parts import AgeLayers, Crediting, Frugal, Islands, Local, Sampled, Unrolled
 from run import confirmed
 from scipy import stats
@@ -129,7 +130,7 @@ def compared(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _difference(parts: Sequence[Mapping[str, Any]], name: str, base: str) -> Any:  # noqa: ANN401 - an array
+def _difference(parts: Sequence[Mapping[str, Any]], name: str, base: str) -> NDArray[np.float64]:
     ours, other = (np.concatenate([np.array(part[n][base]) for part in parts]) for n in (name, UNCHANGED))
     difference = ours - other
     half = stats.sem(difference) * stats.t.ppf(0.975, len(difference) - 1)
