@@ -47,8 +47,10 @@ def benchmark(
     with Trainer(spec, backend.stack, device=device, workers=workers) as trainer:
         _write_plan(spec, entrants, design, folder)
         with folders.held(folder):
+            task = as_json(trainer.facts)
             folders.check_device(folder, trainer.device)
-            folders.provenance(folder, device=trainer.device, workers=trainer.workers)
+            folders.check_task(folder, task)
+            folders.provenance(folder, device=trainer.device, workers=trainer.workers, task=task)
             losses = contenders([(e.label, e.program, -1) for e in entrants], trainer.facts.prior, trainer.facts.pixels)
             comparison = compare(trainer, losses, design, Store(folder / folders.JOURNAL, design.objective), listener)
             write_results(folder, comparison)

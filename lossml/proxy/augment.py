@@ -65,16 +65,24 @@ class FlipAndShift:
         """Mirror the chosen pictures (K, B, ..., H, W) and cut each out of a margin at its place."""
         here = drawn.to(pictures.device, non_blocking=True)
         mirror = here[..., 0].bool().view(*here.shape[:2], *[1] * (pictures.dim() - 2))
-        mirrored = torch.where(mirror, pictures.flip(-1), pictures)
-        padded = nn.functional.pad(mirrored, (MARGIN,) * 4, value=fill)
+        mirrored = _mirrored(pictures, mirror)
         height, width = pictures.shape[-2:]
-        if len(padded) > 1 or self.apart:
+        if len(mirrored) > 1 or self.apart:
+            padded = nn.functional.pad(mirrored, (MARGIN,) * 4, value=fill)
             return _cut(padded, here[..., 1:], (height, width))
-        down, right = drawn[0, 0, 1:].tolist()  # one place for all: a view
-        return padded[..., down : down + height, right : right + width]
+        down, right = drawn[0, 0, 1:].tolist()  # one place for all: a view, of images that keep their layout
+        padded = nn.functional.pad(mirrored[0], (MARGIN,) * 4, value=fill)
+        return padded[..., down : down + height, right : right + width].unsqueeze(0)
 
 
 flip_and_shift = FlipAndShift()
+
+
+def _mirrored(pictures: Tensor, mirror: Tensor) -> Tensor:
+    """Mirror the chosen pictures; whole numbers bit by bit, as a processor chooses between bytes one at a time."""
+    if pictures.is_floating_point():
+        return torch.where(mirror, pictures.flip(-1), pictures)
+    return pictures ^ (pictures ^ pictures.flip(-1)) & -mirror.to(pictures.dtype)
 
 
 def _cut(padded: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:

@@ -17,29 +17,30 @@ class MLP(nn.Sequential):
 
 
 class StridedConv(nn.Module):
-    """Three strided convolutions with batch normalisation, on images (B, channels, H, W) of uint8.
+    """Convolutions with batch normalisation, all but the last strided, on images (B, channels, H, W) of uint8.
 
     Args:
         channels: of the images.
         size: height and width of the images.
         classes: number of classes.
-        widths: output channels of the convolutions.
+        widths: output channels of the convolutions; powers of two, with others a processor's convolutions
+            took up to four times as long.
     """
 
-    def __init__(self, channels: int, size: int, classes: int, widths: tuple[int, ...] = (24, 48, 96)) -> None:
+    def __init__(self, channels: int, size: int, classes: int, widths: tuple[int, ...] = (16, 32, 64, 64)) -> None:
         """Build the layers."""
         super().__init__()
         layers: list[nn.Module] = []
-        for before, after in zip((channels, *widths[:-1]), widths, strict=True):
-            layers += _convolution(before, after, 2)
-        side = -(-size // 2 ** len(widths))
+        self.strides = (*(2 for _ in widths[1:]), 1)
+        for before, after, stride in zip((channels, *widths[:-1]), widths, self.strides, strict=True):
+            layers += _convolution(before, after, stride)
+        side = -(-size // 2 ** (len(widths) - 1))
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1] * side * side, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, classes)."""
-        pixels = images.to(memory_format=torch.channels_last).float() / 127.5 - 1.0
-        return self.head(self.features(pixels).flatten(1))
+        return self.head(self.features(_pixels(_channels_last(images))).permute(0, 2, 3, 1).flatten(1))
 
 
 class EncoderDecoder(nn.Module):
@@ -62,7 +63,7 @@ class EncoderDecoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, classes, H, W)."""
-        x = images.to(memory_format=torch.channels_last).float() / 127.5 - 1.0
+        x = _pixels(_channels_last(images))
         seen: list[Tensor] = []
         for layer in self.down:
             x = layer(x)
@@ -73,8 +74,22 @@ class EncoderDecoder(nn.Module):
         return nn.functional.interpolate(self.head(x), size=images.shape[2:], mode="bilinear", align_corners=False)
 
 
+def _channels_last(images: Tensor) -> Tensor:
+    """Lay images out as convolutions read them; no copy where they lie so, and good under `vmap`."""
+    return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """Bring images of uint8 into [-1, 1], in the precision that convolutions take."""
+    device = images.device.type
+    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+    return images.to(kind).sub_(127.5).div_(127.5)  # exact, but for the last
+
+
 def _convolution(before: int, after: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
+    )
 
 
 class MatrixConv(StridedConv):
@@ -86,11 +101,11 @@ class MatrixConv(StridedConv):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, classes)."""
-        x = images.permute(0, 2, 3, 1).float() / 127.5 - 1.0
+        x = _pixels(images.permute(0, 2, 3, 1))
         layers: list[Any] = list(self.features)
-        for convolution, norm in zip(layers[::3], layers[1::3], strict=True):
-            x = _normalised(_product(x, convolution.weight, 2), norm).relu()
-        return self.head(x.permute(0, 3, 1, 2).flatten(1))
+        for convolution, norm, stride in zip(layers[::3], layers[1::3], self.strides, strict=True):
+            x = _normalised(_product(x, convolution.weight, stride), norm).relu()
+        return self.head(x.flatten(1))
 
 
 def _product(x: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -144,8 +159,7 @@ class PooledConv(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, classes)."""
-        pixels = images.to(memory_format=torch.channels_last).float() / 127.5 - 1.0
-        plain = nn.functional.conv2d(pixels, self.whitening, self.bias)
+        plain = nn.functional.conv2d(_pixels(_channels_last(images)), self.whitening, self.bias)
         return self.head(self.features(nn.functional.gelu(plain)).amax((2, 3)))
 
 

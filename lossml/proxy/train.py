@@ -23,7 +23,7 @@ from lossml.proxy.passes import Passes, passes
 from lossml.proxy.task import Split, Task
 
 SIXTEENTHS = 16  # fidelity is counted in these
-EVALUATED = 2_000  # samples in one evaluation call
+EVALUATED = 1_000  # samples in one evaluation call
 PIXELS = 200_000  # pixels of masks in one
 BLOCK = 32  # steps whose augmentation is drawn in one go
 GROUP = 16  # networks that answer together so many; more of them take fewer samples at once
@@ -97,6 +97,13 @@ def _indices(task: Task, seeds: tuple[int, ...], step: int) -> Tensor:
     return _orders(samples, seeds, epoch, task.train.targets.device)[:, place * size : (place + 1) * size]
 
 
+def _taken(rows: Tensor, index: Tensor) -> Tensor:
+    """Collect rows (K, B, ...) of a tensor (N, ...), images that lie channels last in that order."""
+    if rows.dim() == 4 and not rows.is_contiguous():
+        return _taken(rows.permute(0, 2, 3, 1), index).permute(0, 1, 4, 2, 3)
+    return rows.index_select(0, index.flatten()).unflatten(0, index.shape)
+
+
 class Batches:
     """The batches of K runs, step by step; keeps what was drawn for the block of steps that the last one was in.
 
@@ -115,7 +122,7 @@ class Batches:
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         """Collect each run's inputs (K, B, ...) and targets (K, B) or masks (K, B, H, W) of a step."""
         task, index = self._task, _indices(self._task, self._seeds, step)
-        inputs, targets = task.train.inputs[index], task.train.targets[index]
+        inputs, targets = _taken(task.train.inputs, index), _taken(task.train.targets, index)
         if task.augment is None:
             return inputs, targets
         if isinstance(task.augment, Drawn):

@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -104,15 +104,31 @@ def check_device(folder: Path, device: str) -> None:
     Raises:
         RunError: where the run was started on another kind.
     """
-    try:
-        started = str(json.loads((folder / RUN).read_text(encoding="utf-8"))["device"])
-    except (OSError, ValueError, KeyError):
-        return  # nothing was trained yet, or nobody knows where
+    started = str(read_provenance(folder).get("device", device))  # nothing was trained yet, or nobody knows where
     if started.split(":", maxsplit=1)[0] != device.split(":", maxsplit=1)[0]:
         raise RunError(
             f"{folder} was started on {started}, and this is {device}; resume it where there is {started}, "
             "or start another run"
         )
+
+
+def check_task(folder: Path, task: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run whose task has changed since: its trials would be compared across two tasks.
+
+    Args:
+        folder: of the run.
+        task: facts of the task as it is now, as JSON has them.
+
+    Raises:
+        RunError: where a fact is another, such as the number of samples, the network's weights or the precision.
+    """
+    started = cast("dict[str, Any]", read_provenance(folder).get("task") or {})
+    for name, now in task.items():
+        if (before := started.get(name, now)) != now:
+            raise RunError(
+                f"{folder} was started with {name} = {before}, and now its task has {now}: its data, its network, the "
+                "processor or LossML are others; go on as it was started, or start another run"
+            )
 
 
 def _card(device: str) -> dict[str, str]:

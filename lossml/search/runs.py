@@ -69,6 +69,7 @@ def resume(
     with folders.held(run):
         with _trainer(recipe) as trainer:
             folders.check_device(run, trainer.device)
+            folders.check_task(run, as_json(trainer.facts))
             folders.write_atomically(run / folders.RECIPE, recipe.to_toml())
             record = _go(recipe, run, trainer, listener, confirming=confirming)
         return _elsewhere(record, trainer.workers, listener, confirming=confirming)

@@ -160,6 +160,16 @@ def test_augmentation_and_bfloat16_are_used(images):
     assert outcome.failure is None
 
 
+def test_the_layout_of_images_changes_no_result(images):
+    """Images that lie channels last, as the built-in tasks lay them, train to the same bits as others."""
+    plain = replace(images, augment=flip_and_shift)
+    laid = replace(plain, train=Split(images.train.inputs.to(memory_format=torch.channels_last), images.train.targets))
+    for group in (runs()[:1], runs()):
+        outcomes = [advance(task, stack, group, [None] * len(group), 0, 4) for task in (plain, laid)]
+        for one, other in zip(*outcomes, strict=True):
+            assert torch.equal(one.state.parameters, other.state.parameters)
+
+
 def test_augmentation_follows_from_seed_and_step_alone(images):
     """Whoever trains beside it and wherever a training goes on, a network sees the same pictures; each step others."""
     images = replace(images, augment=flip_and_shift)

@@ -318,6 +318,21 @@ def test_a_run_of_another_device_is_not_mixed_with_this_ones(clouds):
     assert len(resume(record.path, {"budget": 4}).trials) == 4
 
 
+@pytest.mark.parametrize(("name", "before"), [("parameters", 7), ("sizes", [1, 2, 3]), ("bfloat16", True)])
+def test_a_run_of_a_task_that_has_changed_is_not_gone_on_with(clouds, name, before):
+    """Another network, other data, another precision: trials before and after could not be compared."""
+    record = go(clouds, budget=2, cohort=2, candidates=0)
+    found = json.loads((record.path / folders.RUN).read_text())
+    found["task"][name] = before
+    (record.path / folders.RUN).write_text(json.dumps(found))
+    with pytest.raises(RunError, match=rf"was started with {name} = .*, and now its task has"):
+        resume(record.path, {"budget": 4})
+    assert len(load_run(record.path).trials) == 2
+    del found["task"][name]
+    (record.path / folders.RUN).write_text(json.dumps(found))
+    assert len(resume(record.path, {"budget": 4}).trials) == 4
+
+
 def test_a_run_is_found_by_folder_by_name_and_as_the_latest(clouds):
     """As a person names it; a name that is none gets a sentence."""
     one, two = (go(clouds, budget=2, cohort=2, candidates=0) for _ in range(2))
