@@ -79,10 +79,10 @@ flip_and_shift = FlipAndShift()
 
 
 def _mirrored(pictures: Tensor, mirror: Tensor) -> Tensor:
-    """Mirror the chosen pictures; whole numbers bit by bit, as a processor chooses between bytes one at a time."""
-    if pictures.is_floating_point():
+    """Mirror the chosen pictures; bytes bit by bit, as a processor chooses between them one at a time."""
+    if pictures.dtype != torch.uint8:
         return torch.where(mirror, pictures.flip(-1), pictures)
-    return pictures ^ (pictures ^ pictures.flip(-1)) & -mirror.to(pictures.dtype)
+    return pictures ^ (pictures ^ pictures.flip(-1)) & -mirror.to(torch.uint8)
 
 
 def _cut(padded: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:

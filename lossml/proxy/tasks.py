@@ -125,7 +125,7 @@ def _images(spec: TaskSpec, *, gpu: bool) -> Task:
         splits, classes = _source(spec, None if large else TRAIN), data.SOURCES[spec.name].classes
     else:
         splits, classes = _folder(spec.name.removeprefix(FOLDER))
-    splits = splits if gpu else _channels_last(splits)
+    splits = splits if gpu else _laid_out(splits)
     task = _large(spec.name, classes, splits) if large else _small(spec.name, classes, splits, gpu=gpu)
     return replace(
         task,
@@ -135,7 +135,7 @@ def _images(spec: TaskSpec, *, gpu: bool) -> Task:
     )
 
 
-def _channels_last(splits: Splits) -> Splits:
+def _laid_out(splits: Splits) -> Splits:
     """Lay images out as a CPU's convolutions read them."""
     first, second, third = (replace(s, inputs=s.inputs.to(memory_format=torch.channels_last)) for s in splits)
     return first, second, third

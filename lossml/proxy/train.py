@@ -99,7 +99,7 @@ def _indices(task: Task, seeds: tuple[int, ...], step: int) -> Tensor:
 
 def _taken(rows: Tensor, index: Tensor) -> Tensor:
     """Collect rows (K, B, ...) of a tensor (N, ...), images that lie channels last in that order."""
-    if rows.dim() == 4 and not rows.is_contiguous():
+    if rows.dim() == 4 and not rows.is_contiguous() and rows.is_contiguous(memory_format=torch.channels_last):
         return _taken(rows.permute(0, 2, 3, 1), index).permute(0, 1, 4, 2, 3)
     return rows.index_select(0, index.flatten()).unflatten(0, index.shape)
 

@@ -160,14 +160,20 @@ def test_augmentation_and_bfloat16_are_used(images):
     assert outcome.failure is None
 
 
-def test_the_layout_of_images_changes_no_result(images):
-    """Images that lie channels last, as the built-in tasks lay them, train to the same bits as others."""
-    plain = replace(images, augment=flip_and_shift)
-    laid = replace(plain, train=Split(images.train.inputs.to(memory_format=torch.channels_last), images.train.targets))
-    for group in (runs()[:1], runs()):
-        outcomes = [advance(task, stack, group, [None] * len(group), 0, 4) for task in (plain, laid)]
-        for one, other in zip(*outcomes, strict=True):
-            assert torch.equal(one.state.parameters, other.state.parameters)
+@pytest.mark.parametrize("count", [1, 4])
+def test_the_layout_of_images_changes_no_result(images, count):
+    """Images channels last, as built-in tasks lay them, or cut out of larger ones train to the same bits as others."""
+    inputs = images.train.inputs
+    wide = torch.nn.functional.pad(inputs, (0, 3, 1, 0))[..., 1:, :32]
+    assert not wide.is_contiguous()
+    outcomes = [
+        advance(replace(images, augment=flip_and_shift, train=replace(images.train, inputs=x)), stack, runs()[:count],
+                [None] * count, 0, 4)
+        for x in (inputs, inputs.to(memory_format=torch.channels_last), wide)
+    ]  # fmt: skip
+    for plain, laid, cut in zip(*outcomes, strict=True):
+        assert torch.equal(plain.state.parameters, laid.state.parameters)
+        assert torch.equal(plain.state.parameters, cut.state.parameters)
 
 
 def test_augmentation_follows_from_seed_and_step_alone(images):
