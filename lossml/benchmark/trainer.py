@@ -1,7 +1,6 @@
 """Trains and scores by a recipe for a comparison: what `Trainer` is for proxies, with a folder for every training."""
 
 import hashlib
-import os
 import pickle
 import re
 import warnings
@@ -110,7 +109,6 @@ class FullTrainer:
         data = supply.load(recipe, data_root)
         networks.check_network(recipe, masks=data.masks)
         self.facts = _facts(recipe, data, prior=prior)
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads must not spin beside other workers
         setup = _Setup(recipe, given_root(data_root), self.machine, own_process=self.workers > 0)
         self._pool = Pool(_handler, setup, self.workers, FOREVER) if self.workers else None
         self._here = None if self.workers else _handler(setup)

@@ -79,7 +79,7 @@ flip_and_shift = FlipAndShift()
 
 
 def _mirrored(pictures: Tensor, mirror: Tensor) -> Tensor:
-    """Mirror the chosen pictures; bytes bit by bit, as a processor chooses between them one at a time."""
+    """Mirror the chosen pictures; bytes bit by bit, as a CPU would choose between them one at a time."""
     if pictures.dtype != torch.uint8:
         return torch.where(mirror, pictures.flip(-1), pictures)
     return pictures ^ (pictures ^ pictures.flip(-1)) & -mirror.to(torch.uint8)

@@ -23,8 +23,8 @@ class StridedConv(nn.Module):
         channels: of the images.
         size: height and width of the images.
         classes: number of classes.
-        widths: output channels of the convolutions; powers of two, with others a processor's convolutions
-            took up to four times as long.
+        widths: output channels of the convolutions. Powers of two are fast: on a CPU in bfloat16 the way back from 96
+            to 48 channels took 1.5 times as long as that from 128 to 64, which is 1.8 times the work.
     """
 
     def __init__(self, channels: int, size: int, classes: int, widths: tuple[int, ...] = (16, 32, 64, 64)) -> None:
@@ -75,7 +75,7 @@ class EncoderDecoder(nn.Module):
 
 
 def _channels_last(images: Tensor) -> Tensor:
-    """Lay images out as convolutions read them; no copy where they lie so, and good under `vmap`."""
+    """Lay images out as convolutions read them; no copy where they lie so. Under `vmap` there is no `memory_format`."""
     return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
@@ -83,7 +83,7 @@ def _pixels(images: Tensor) -> Tensor:
     """Bring images of uint8 into [-1, 1], in the precision that convolutions take."""
     device = images.device.type
     kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
-    return images.to(kind).sub_(127.5).div_(127.5)  # exact, but for the last
+    return (images.to(kind) - 127.5).div_(127.5)  # the difference is exact in bfloat16, too
 
 
 def _convolution(before: int, after: int, stride: int) -> nn.Sequential:

@@ -19,7 +19,6 @@ from lossml.proxy.train import Outcome, Run, Stack, Weights, advance, evaluate, 
 
 TIME_LIMIT = 600.0  # seconds for one group of runs
 ROUNDS, TRIED = 3, 0.2  # how often each number of workers is tried, and for how many seconds
-KEPT = {"MALLOC_MMAP_THRESHOLD_": 2**25, "MALLOC_TRIM_THRESHOLD_": 2**28}  # memory that glibc does not give back
 ENOUGH = 0.95  # share of the best speed with which fewer workers are kept
 
 
@@ -141,13 +140,6 @@ class _Here:
         pass
 
 
-def _for_workers() -> None:
-    """Set what a process reads when it starts, but for what the user has set."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads must not spin beside other workers
-    for name, size in KEPT.items():
-        os.environ.setdefault(name, str(size))
-
-
 def cores() -> int:
     """Return the number of cores this process may use."""
     if sys.platform == "linux":
@@ -200,7 +192,6 @@ class Trainer:
         self.workers = (cores() if self.device == "cpu" else 1) if workers is None else workers
         self._specs = (spec, *others)
         setup = _Setup(self._specs, stack, self.device, own_process=self.workers > 0)
-        _for_workers()
         self._pool = Pool(_handler, setup, self.workers, time_limit) if self.workers else _Here(setup)
         self._choose(0)
 

@@ -122,12 +122,13 @@ def check_task(folder: Path, task: Mapping[str, Any]) -> None:
     Raises:
         RunError: where a fact is another, such as the number of samples, the network's weights or the precision.
     """
-    started = cast("dict[str, Any]", read_provenance(folder).get("task") or {})
-    for name, now in task.items():
-        if (before := started.get(name, now)) != now:
+    found = read_provenance(folder).get("task")
+    started = cast("dict[str, Any]", found if isinstance(found, dict) else {})
+    for name in sorted(task, key="prior".__eq__):  # which is long, and another where the samples are others
+        if (before := started.get(name, task[name])) != task[name]:
             raise RunError(
-                f"{folder} was started with {name} = {before}, and now its task has {now}: its data, its network, the "
-                "processor or LossML are others; go on as it was started, or start another run"
+                f"{folder} was started with {name} = {before}, and now its task has {task[name]}: its data, its "
+                "network, the processor or LossML are others; go on as it was started, or start another run"
             )
 
 

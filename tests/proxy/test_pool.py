@@ -14,7 +14,7 @@ import torch
 from lossml.backend import ProgramLoss, stack
 from lossml.errors import DataError, LossMLError, UsageError
 from lossml.proxy import Run, TaskSpec, Trainer
-from lossml.proxy.pool import Lost, Pool
+from lossml.proxy.pool import BEFORE, Lost, Pool
 from lossml.proxy.trainer import _useful, chosen_device
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*leaked.*")
@@ -35,6 +35,8 @@ def make(argument):
             os._exit(9)
         if job == "memory":
             raise MemoryError
+        if isinstance(job, tuple):
+            return [os.environ.get(name) for name in job]
         if job == "fail":
             raise ValueError("a bad candidate\nwith details")
         return job * 2
@@ -53,6 +55,16 @@ def test_jobs_come_back_in_order(pool):
     """More jobs than workers are worked off, each result in its place."""
     assert pool.map(list(range(7))) == [0, 2, 4, 6, 8, 10, 12]
     assert pool.map([]) == []
+
+
+def test_workers_are_told_to_keep_memory_unless_the_user_says_otherwise(monkeypatch):
+    """What a worker reads when it starts is set for it; what is set already stays."""
+    for name in BEFORE:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "7")
+    made = Pool(make, "work", 1, time_limit=20.0)
+    assert made.map([tuple(BEFORE)]) == [["passive", str(2**25), "7"]]
+    made.close()
 
 
 def test_tensors_sent_back_hold_no_open_files(pool):

@@ -346,6 +346,19 @@ def test_batches_of_many_networks_are_changed_as_each_alone():
         assert torch.equal(said[k], mask)
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.bool, torch.int64, torch.float32])
+def test_pictures_of_every_type_are_mirrored_where_chosen(kind):
+    """The chosen half is mirrored and the other is not, whatever numbers pictures are made of."""
+    images = torch.randint(0, 255, (40, 2, 8, 9), generator=torch.Generator().manual_seed(1)).to(kind)
+    classes, augment = torch.zeros(40, dtype=torch.long), FlipAndShift()
+    moved, _ = augment(images, classes, torch.Generator().manual_seed(7))
+    (drawn,) = augment.draw(1, 40, torch.Generator().manual_seed(7))
+    assert 0 < drawn[:, 0].sum() < 40
+    for image, found, (mirror, down, right) in zip(images, moved, drawn.tolist(), strict=True):
+        wide = torch.nn.functional.pad(image.flip(-1) if mirror else image, (2, 2, 2, 2))
+        assert torch.equal(found, wide[:, down : down + 8, right : right + 9])
+
+
 def test_images_can_be_shifted_each_by_itself():
     """Where asked, every image goes its own way, mirrored first, black where nothing was."""
     images = torch.randint(1, 255, (5, 2, 8, 9), dtype=torch.uint8)

@@ -176,6 +176,30 @@ def test_the_layout_of_images_changes_no_result(images, count):
         assert torch.equal(plain.state.parameters, cut.state.parameters)
 
 
+@pytest.mark.parametrize("network", [StridedConv, MatrixConv])
+@pytest.mark.parametrize("count", [1, 3])
+def test_scoring_leaves_a_tasks_images_as_they_are(network, count):
+    """Images of one channel that are numbers in single precision already are scaled beside their place, not in it."""
+    images = 255 * torch.rand(32, 1, 16, 16, generator=torch.Generator().manual_seed(2))
+    split = Split(images.clone(), torch.arange(32) % 4)
+    task = Task("own", 4, split, split, split, lambda: network(1, 16, 4, (4, 8, 8)), steps=16, batch_size=16)
+    outcomes = advance(task, stack, runs()[:count], [None] * count, 0, 4)
+    again = evaluate(task, [one.state for one in outcomes], "validation")
+    assert [one.score.nll for one in again] == [one.score.nll for one in outcomes]
+    assert torch.equal(split.inputs, images)
+
+
+def test_images_that_lie_channels_last_reach_the_network_so():
+    """Rows of images that lie channels last, mirrored and shifted, still lie so: a copy a step is saved."""
+    split = Split(
+        torch.zeros(64, 3, 8, 8, dtype=torch.uint8).contiguous(memory_format=torch.channels_last), torch.arange(64) % 2
+    )
+    task = Task("own", 2, split, split, split, lambda: StridedConv(3, 8, 2, (4, 8)), steps=16, batch_size=16)
+    for given in (task, replace(task, augment=flip_and_shift)):
+        inputs, _ = Batches(given, (5,)).at(0)
+        assert inputs[0].stride()[1] == 1
+
+
 def test_augmentation_follows_from_seed_and_step_alone(images):
     """Whoever trains beside it and wherever a training goes on, a network sees the same pictures; each step others."""
     images = replace(images, augment=flip_and_shift)
