@@ -149,7 +149,7 @@ def _source(spec: TaskSpec, count: int | None) -> Splits:
 
 
 def _small(name: str, classes: int, splits: Splits, *, gpu: bool) -> Task:
-    """Describe a network that a CPU trains in half a minute, and a GPU many of at once."""
+    """Describe a network that a CPU core trains in some ten seconds, and a GPU many of at once."""
     channels, size = splits[0].inputs.shape[1:3]
     return Task(
         name,
