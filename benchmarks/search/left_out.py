@@ -33,7 +33,7 @@ from together import facts_of
 from lossml import backend, zoo
 from lossml.backend import gradient_scale
 from lossml.program import parse, show
-from lossml.proxy import Outcome, Run, Task, Weights
+from lossml.proxy import Outcome, Run, Task, TrainingState
 from lossml.proxy.train import advance, evaluate
 from lossml.search.events import silent
 from lossml.search.loop import Search, loss_of, metrics_of
@@ -55,10 +55,12 @@ class Here:
     def __post_init__(self) -> None:
         self.facts = facts_of(self.task)
 
-    def advance(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> list[Outcome]:
+    def advance(
+        self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
+    ) -> list[Outcome]:
         return advance(self.task, backend.stack, runs, states, start, stop)
 
-    def evaluate(self, states: Sequence[Weights], split: str) -> list[Outcome]:
+    def evaluate(self, states: Sequence[TrainingState], split: str) -> list[Outcome]:
         return evaluate(self.task, states, split)
 
 

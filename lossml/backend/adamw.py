@@ -25,7 +25,7 @@ def step_(
     parameters: Tensor,
     moments: tuple[Tensor, Tensor],
     gradient: Tensor,
-    count: int,
+    count: int | Tensor,
     lr: Tensor | float,
     weight_decay: float = 0.0,
 ) -> None:
@@ -35,7 +35,7 @@ def step_(
         parameters: any shape.
         moments: momentum and variance, of the same shape, zero at the start.
         gradient: of the same shape.
-        count: steps done, this one included.
+        count: steps done, this one included; a tensor (), where the function is compiled once for all steps.
         lr: learning rate of this step, broadcast against the parameters.
         weight_decay: decoupled.
     """

@@ -5,7 +5,7 @@ from lossml.proxy.data import DataStatus
 from lossml.proxy.metrics import Score
 from lossml.proxy.task import Split, Task
 from lossml.proxy.tasks import TaskSpec, datasets_status, load_task, task_names
-from lossml.proxy.train import Outcome, Run, Weights
+from lossml.proxy.train import Outcome, Run, TrainingState
 from lossml.proxy.trainer import Facts, Trainer
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "Task",
     "TaskSpec",
     "Trainer",
-    "Weights",
+    "TrainingState",
     "datasets_status",
     "load_task",
     "task_names",

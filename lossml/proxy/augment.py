@@ -67,7 +67,7 @@ class FlipAndShift:
         mirror = here[..., 0].bool().view(*here.shape[:2], *[1] * (pictures.dim() - 2))
         mirrored = _mirrored(pictures, mirror)
         height, width = pictures.shape[-2:]
-        if len(mirrored) > 1 or self.apart:
+        if len(mirrored) > 1 or self.apart or mirrored.is_cuda:  # to read a place would be to wait for a GPU
             padded = nn.functional.pad(mirrored, (MARGIN,) * 4, value=fill)
             return _cut(padded, here[..., 1:], (height, width))
         down, right = drawn[0, 0, 1:].tolist()  # one place for all: a view, of images that keep their layout

@@ -1,7 +1,10 @@
 """K networks of one architecture as one function of their parameters."""
 
+from collections.abc import Callable, Hashable
+from functools import lru_cache
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from lossml.proxy.task import Task
@@ -17,8 +20,8 @@ class Batched:
     def __init__(self, task: Task) -> None:
         """Take the architecture and its layout."""
         self.task = task
-        with torch.random.fork_rng(devices=[]):
-            self.network = task.network()
+        make = task.network
+        self.network = _kept(make) if isinstance(make, Hashable) else _built(make)
         self.shapes = {name: parameter.shape for name, parameter in self.network.named_parameters()}
 
     def unpack(self, flat: Tensor) -> dict[str, Tensor]:
@@ -39,3 +42,14 @@ class Batched:
             else:
                 result = vmap(lambda p, b, x: functional_call(self.network, (p, b), (x,)))(parameters, buffers, inputs)
         return result.float()
+
+
+def _built(make: Callable[[], nn.Module]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        return make()
+
+
+@lru_cache(maxsize=8)
+def _kept(make: Callable[[], nn.Module]) -> nn.Module:
+    """Keep an architecture: to draw weights that nobody uses takes as long as dozens of steps."""
+    return _built(make)

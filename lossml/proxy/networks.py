@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+ALIGNED = 8  # numbers of which rows are a multiple where a GPU's matrix units are fast
 WHITENED, SMALLEST_VARIANCE = 5_000, 1e-4  # images whose patches are looked at; what keeps noise small
 
 
@@ -113,9 +114,11 @@ def _product(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     padded = nn.functional.pad(x, (0, 0, 1, 1, 1, 1))
     height, width = (-(-n // stride) for n in x.shape[1:3])
     rows, columns = ([slice(k, k + stride * n - stride + 1, stride) for k in range(3)] for n in (height, width))
-    patches = torch.cat([padded[:, row, column] for row in rows for column in columns], dim=-1)
-    flat = patches.flatten(0, 2) @ weight.permute(2, 3, 1, 0).flatten(0, 2)
-    return flat.view(len(x), height, width, -1)
+    patches = torch.cat([padded[:, row, column] for row in rows for column in columns], dim=-1).flatten(0, 2)
+    factor, spare = weight.permute(2, 3, 1, 0).flatten(0, 2), -patches.shape[1] % ALIGNED
+    if spare:
+        patches, factor = nn.functional.pad(patches, (0, spare)), nn.functional.pad(factor, (0, 0, 0, spare))
+    return (patches @ factor).view(len(x), height, width, -1)
 
 
 def _normalised(x: Tensor, norm: Any) -> Tensor:  # noqa: ANN401 - torch types the parts of a BatchNorm2d as optional
@@ -160,7 +163,9 @@ class PooledConv(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, classes)."""
         plain = nn.functional.conv2d(_pixels(_channels_last(images)), self.whitening, self.bias)
-        return self.head(self.features(nn.functional.gelu(plain)).amax((2, 3)))
+        x = self.features(nn.functional.gelu(plain))
+        # not `amax`: compiled, its gradient looks for the rounded maximum among numbers that are not rounded
+        return self.head(x.flatten(2).max(2).values)
 
 
 def whitening(images: Tensor) -> Tensor:
@@ -178,7 +183,8 @@ def whitening(images: Tensor) -> Tensor:
 def _block(before: int, after: int) -> nn.Sequential:
     first, second = (nn.Conv2d(n, after, 3, padding=1, bias=False) for n in (before, after))
     for layer in (first, second):
-        nn.init.dirac_(layer.weight.data[: layer.in_channels])
+        begin = layer.weight.data[: layer.in_channels].zero_()
+        begin[:, :, 1, 1] = torch.eye(*begin.shape[:2])  # as `nn.init.dirac_`, which sets its ones one by one
     return nn.Sequential(
         first, nn.MaxPool2d(2), nn.BatchNorm2d(after), nn.GELU(), second, nn.BatchNorm2d(after), nn.GELU()
     )

@@ -1,7 +1,9 @@
 """The gradient of K networks' losses in their parameters: operation by operation, or replayed from CUDA graphs."""
 
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol
+from functools import lru_cache
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -10,6 +12,8 @@ from lossml.proxy.batched import Batched
 from lossml.proxy.task import Task
 
 WARM_UP = 3  # passes before a capture, in which libraries choose what they run
+PARTS = 16  # pieces that are put side by side in one go: the nine of a convolution as a matrix product
+KEPT = 4  # sets of graphs at a time
 
 Loss = Callable[[Tensor], Tensor]
 """Losses (K,) of logits (K, B, C, *)."""
@@ -21,10 +25,12 @@ class Passes(Protocol):
     Attributes:
         parameters: of the networks, (K, P); what trains them changes these in place.
         buffers: of the networks, (K, ...) by name.
+        compiled: whether they are compiled, and what is around them is worth compiling too.
     """
 
     parameters: Tensor
     buffers: dict[str, Tensor]
+    compiled: bool
 
     def gradient(self, inputs: Tensor, loss: Loss) -> Tensor:
         """Compute the gradient (K, P) of the losses of inputs (K, B, ...)."""
@@ -37,6 +43,7 @@ class Eager:
     def __init__(self, batched: Batched, parameters: Tensor, buffers: dict[str, Tensor]) -> None:
         """Take the networks."""
         self._batched, self.parameters, self.buffers = batched, parameters.requires_grad_(), buffers
+        self.compiled = False
 
     def gradient(self, inputs: Tensor, loss: Loss) -> Tensor:
         """Compute the gradient (K, P) of the losses of inputs (K, B, ...)."""
@@ -49,12 +56,17 @@ class Graphed(Eager):
     """Passes as two CUDA graphs with the loss between them, so that they serve every loss.
 
     A small network's step is dozens of operations, each shorter than it takes to ask for it; a graph asks once.
+    Compiled there are fewer of them, as what is done element by element becomes one with its neighbours.
     """
 
-    def __init__(self, batched: Batched, parameters: Tensor, buffers: dict[str, Tensor], inputs: Tensor) -> None:
+    def __init__(
+        self, batched: Batched, parameters: Tensor, buffers: dict[str, Tensor], inputs: Tensor, *, compiled: bool
+    ) -> None:
         """Capture the passes; what the arguments hold is kept, and changed."""
         super().__init__(batched, parameters, buffers)
         self._inputs = inputs
+        self.compiled = compiled
+        self._compute = compiled_for_one_shape(batched.logits) if compiled else batched.logits
         self._warm_up()
         self._forward, self._backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._forward):
@@ -64,7 +76,7 @@ class Graphed(Eager):
             (self._gradient,) = torch.autograd.grad(self._logits, self.parameters, self._slope)
 
     def _pass(self) -> Tensor:
-        return self._batched.logits(self.parameters, self.buffers, self._inputs, training=True)
+        return self._compute(self.parameters, self.buffers, self._inputs, training=True)
 
     def _warm_up(self) -> None:
         stream = torch.cuda.Stream()
@@ -114,30 +126,54 @@ def passes(
 
 
 class _Captured:
-    """The graphs of the present task for one number of networks; a leaf that a worker keeps between candidates."""
+    """The graphs of the tasks and numbers of networks that trained last; a leaf that a worker keeps."""
 
     def __init__(self) -> None:
-        self._key: tuple[Task, int] | None = None
-        self._graphs: Graphed | None = None
+        self._graphs: OrderedDict[tuple[Task, int], Graphed | None] = OrderedDict()
 
     def get(self, task: Task, count: int, inputs: Callable[[], Tensor]) -> Graphed | None:
         """Return a task's graphs, captured once; None where there can be none, as of a network that waits."""
-        if self._key is None or self._key[0] is not task or self._key[1] != count:
-            self._graphs = None  # they hold their activations
-            self._graphs, self._key = _captured(task, count, inputs()), (task, count)
-        return self._graphs
+        key = task, count
+        if key not in self._graphs:
+            while len(self._graphs) >= KEPT:
+                self._graphs.popitem(last=False)
+            self._graphs[key] = self._new(task, count, inputs())
+        self._graphs.move_to_end(key)
+        return self._graphs[key]
+
+    def _new(self, task: Task, count: int, inputs: Tensor) -> Graphed | None:
+        if 0 < task.compiled <= count:
+            torch.compiler.reset()  # there is a limit to the shapes that it remembers; graphs hold what is compiled
+        try:
+            return _captured(task, count, inputs)
+        except torch.cuda.OutOfMemoryError:
+            self._graphs.clear()  # graphs hold their activations
+            return _captured(task, count, inputs)
 
 
 _CAPTURED = _Captured()
 
 
+@lru_cache(maxsize=4)
+def compiled_for_one_shape(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function; for another shape of its arguments it is compiled anew."""
+    return torch.compile(function, fullgraph=True, dynamic=False, options={"max_pointwise_cat_inputs": PARTS})
+
+
 def _captured(task: Task, count: int, inputs: Tensor) -> Graphed | None:
+    """Capture K networks' passes: compiled where that is worth it, as they are where they cannot be compiled."""
+    if 0 < task.compiled <= count and (found := _recorded(task, count, inputs, compiled=True)):
+        return found
+    return _recorded(task, count, inputs, compiled=False)
+
+
+def _recorded(task: Task, count: int, inputs: Tensor, *, compiled: bool) -> Graphed | None:
     batched = Batched(task)
     size = sum(shape.numel() for shape in batched.shapes.values())
     parameters = torch.zeros(count, size, device=inputs.device)
     buffers = {name: torch.stack([part] * count).to(inputs.device) for name, part in batched.network.named_buffers()}
     try:
-        return Graphed(batched, parameters, buffers, inputs.clone())
+        return Graphed(batched, parameters, buffers, inputs.clone(), compiled=compiled)
     except torch.cuda.OutOfMemoryError:
         raise
     except RuntimeError:

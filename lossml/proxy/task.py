@@ -52,6 +52,8 @@ class Task:
         group: how many networks train as one batched network; 1 for networks with dropout, and for convolutions unless
             they are matrix products.
         bfloat16: train the network in bfloat16 under autocast.
+        compiled: on a GPU, the number of networks together from which their passes are compiled, which takes half a
+            minute once; 0 for never.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Task:
     augment: Augment | None = None
     group: int = 1
     bfloat16: bool = False
+    compiled: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained on, with the reason."""

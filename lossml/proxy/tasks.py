@@ -23,6 +23,7 @@ IMAGE_STEPS = 640
 LARGE_STEPS, LARGE_BATCH = 720, 500  # eight epochs of CIFAR-10
 MASK_STEPS = 320
 TOGETHER = 256  # small networks that fill a GPU
+COMPILED = 64  # so many are worth a compiler's half minute
 
 
 Splits = tuple[Split, Split, Split]
@@ -160,6 +161,7 @@ def _small(name: str, classes: int, splits: Splits, *, gpu: bool) -> Task:
         batch_size=min(128, len(splits[0])),
         learning_rate=4e-3,
         group=TOGETHER if gpu else 1,
+        compiled=COMPILED if gpu else 0,
     )
 
 
@@ -173,6 +175,7 @@ def _large(name: str, classes: int, splits: Splits) -> Task:
         steps=LARGE_STEPS,
         batch_size=min(LARGE_BATCH, len(splits[0])),
         learning_rate=8e-3,
+        compiled=1,
     )
 
 

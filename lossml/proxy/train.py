@@ -19,7 +19,7 @@ from lossml.backend import adamw
 from lossml.proxy.augment import Drawn
 from lossml.proxy.batched import Batched
 from lossml.proxy.metrics import Score, score
-from lossml.proxy.passes import Passes, passes
+from lossml.proxy.passes import Passes, compiled_for_one_shape, passes
 from lossml.proxy.task import Split, Task
 
 SIXTEENTHS = 16  # fidelity is counted in these
@@ -56,12 +56,42 @@ class Weights:
     buffers: dict[str, Tensor]
     step: int
 
+    def cpu(self) -> "Weights":
+        """Return it on the CPU."""
+        buffers = {name: buffer.cpu() for name, buffer in self.buffers.items()}
+        return Weights(self.parameters.cpu(), self.momentum.cpu(), self.variance.cpu(), buffers, self.step)
+
+
+@dataclass(frozen=True, eq=False)
+class Ticket:
+    """A network that stays with the worker that trained it; see `kept`.
+
+    Attributes:
+        number: of the network, unlike any other.
+        run: what was trained.
+        stop: how far, in sixteenths.
+    """
+
+    number: str
+    run: Run
+    stop: int
+
+
+TrainingState = Weights | Ticket
+"""Where a network stands: itself, or what stands for it."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What became of a run: a state and a score, or the reason why not."""
+    """What became of a run: a state and a score, or the reason why not.
 
-    state: Weights | None
+    Attributes:
+        state: where the network stands.
+        score: on the validation split, or the one asked for.
+        failure: why there is none.
+    """
+
+    state: TrainingState | None
     score: Score | None
     failure: str | None = None
 
@@ -75,10 +105,10 @@ def _mixed(*numbers: int) -> torch.Generator:
 
 
 def initial(task: Task, seed: int) -> Weights:
-    """Build a network's first state; the same for every loss of a seed."""
+    """Build a network's first state, where the task's data is; the same for every loss of a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = task.network()
+        network = task.network().to(task.train.targets.device)
     flat = torch.cat([p.detach().reshape(-1).float() for p in network.parameters()])
     buffers = {name: buffer.detach().clone() for name, buffer in network.named_buffers()}
     return Weights(flat, torch.zeros_like(flat), torch.zeros_like(flat), buffers, 0)
@@ -104,6 +134,15 @@ def _taken(rows: Tensor, index: Tensor) -> Tensor:
     return rows.index_select(0, index.flatten()).unflatten(0, index.shape)
 
 
+def _split(task: Task) -> tuple[Tensor, Tensor]:
+    return task.train.inputs, task.train.targets
+
+
+def _moved(inputs: Tensor, targets: Tensor, index: Tensor, augment: Drawn, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Collect samples and change them as drawn."""
+    return augment.apply(_taken(inputs, index), _taken(targets, index), drawn)
+
+
 class Batches:
     """The batches of K runs, step by step; keeps what was drawn for the block of steps that the last one was in.
 
@@ -112,21 +151,23 @@ class Batches:
     Args:
         task: whose samples they are of.
         seeds: of the runs.
+        compiled: whether to collect and change samples by compiled operations.
     """
 
-    def __init__(self, task: Task, seeds: tuple[int, ...]) -> None:
+    def __init__(self, task: Task, seeds: tuple[int, ...], *, compiled: bool = False) -> None:
         """Begin with nothing drawn."""
         self._task, self._seeds = task, seeds
         self._block, self._drawn = -1, torch.empty(0)
+        self._moved = compiled_for_one_shape(_moved) if compiled else _moved
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         """Collect each run's inputs (K, B, ...) and targets (K, B) or masks (K, B, H, W) of a step."""
         task, index = self._task, _indices(self._task, self._seeds, step)
-        inputs, targets = _taken(task.train.inputs, index), _taken(task.train.targets, index)
+        if isinstance(task.augment, Drawn):
+            return self._moved(*_split(task), index, task.augment, self.drawn(task.augment, step))
+        inputs, targets = (_taken(part, index) for part in _split(task))
         if task.augment is None:
             return inputs, targets
-        if isinstance(task.augment, Drawn):
-            return task.augment.apply(inputs, targets, self.drawn(task.augment, step))
         generators = [_mixed(seed, step, 1) for seed in self._seeds]
         changed = [task.augment(x, y, own) for x, y, own in zip(inputs, targets, generators, strict=True)]
         return torch.stack([x for x, _ in changed]), torch.stack([y for _, y in changed])
@@ -144,7 +185,15 @@ class Batches:
 class AdamW:
     """AdamW on the parameters (K, P) of K networks, a learning rate for each."""
 
-    def __init__(self, parameters: Tensor, states: Sequence[Weights], rates: Tensor, weight_decay: float) -> None:
+    def __init__(
+        self,
+        parameters: Tensor,
+        states: Sequence[Weights],
+        rates: Tensor,
+        weight_decay: float,
+        *,
+        compiled: bool = False,
+    ) -> None:
         """Take the parameters to change and collect the moments; all states have done the same number of steps."""
         self.parameters = parameters
         self.momentum = torch.stack([state.momentum for state in states]).to(rates.device)
@@ -152,18 +201,22 @@ class AdamW:
         self.count = states[0].step
         self.rates = rates.view(-1, 1)
         self.weight_decay = weight_decay
+        self._compiled = compiled
 
     def step(self, gradient: Tensor, share: float) -> None:
         """Go one step down gradients (K, P), at a share of the peak learning rates."""
         self.count += 1
+        update, count = adamw.step_, self.count
+        if self._compiled:
+            update, count = compiled_for_one_shape(update), torch.full((), float(count), device=gradient.device)
         moments = self.momentum, self.variance
-        adamw.step_(self.parameters, moments, gradient, self.count, self.rates * share, self.weight_decay)
+        update(self.parameters.detach(), moments, gradient, count, self.rates * share, self.weight_decay)
 
     def state(self, k: int, buffers: dict[str, Tensor]) -> Weights:
-        """Return where network k stands, on the CPU."""
+        """Return where network k stands, on the device it trains on."""
         kept = (self.parameters.detach(), self.momentum, self.variance)
-        flat, momentum, variance = (tensor[k].cpu().clone() for tensor in kept)
-        own = {name: tensor[k].cpu().clone() for name, tensor in buffers.items()}
+        flat, momentum, variance = (tensor[k].clone() for tensor in kept)
+        own = {name: tensor[k].clone() for name, tensor in buffers.items()}
         return Weights(flat, momentum, variance, own, self.count)
 
 
@@ -221,11 +274,13 @@ Parts = tuple[Passes, nn.Module, Batches, "AdamW"]
 
 def _begun(task: Task, stack: Stack, runs: Sequence[Run], here: Sequence[Weights], first: int) -> tuple[Batched, Parts]:
     """Set K networks up to train on from where they stand."""
-    device, batches = task.train.targets.device, Batches(task, tuple(run.seed for run in runs))
+    device, seeds = task.train.targets.device, tuple(run.seed for run in runs)
     batched, loss = Batched(task), stack([run.loss for run in runs]).to(device)
-    both = passes(task, batched, _stacked(here, device), _together(here, device), lambda: batches.at(first)[0])
+    start = _stacked(here, device), _together(here, device)
+    both = passes(task, batched, *start, lambda: Batches(task, seeds).at(first)[0])
     rates = torch.tensor([run.lr * task.learning_rate for run in runs], device=device)
-    return batched, (both, loss, batches, AdamW(both.parameters, here, rates, task.weight_decay))
+    optimizer = AdamW(both.parameters, here, rates, task.weight_decay, compiled=both.compiled)
+    return batched, (both, loss, Batches(task, seeds, compiled=both.compiled), optimizer)
 
 
 def _train_step(task: Task, parts: Parts, step: int) -> None:

@@ -12,10 +12,11 @@ from typing import Any, Self, cast
 import torch
 
 from lossml.errors import UsageError
+from lossml.proxy.kept import Again, Dropped, Keeper
 from lossml.proxy.pool import Handler, Lost, Pool, answer
 from lossml.proxy.task import Split, Task
 from lossml.proxy.tasks import TaskSpec, load_task
-from lossml.proxy.train import Outcome, Run, Stack, Weights, advance, evaluate, pace
+from lossml.proxy.train import Outcome, Run, Stack, TrainingState, Weights, advance, evaluate, pace
 
 TIME_LIMIT = 600.0  # seconds for one group of runs
 ROUNDS, TRIED = 3, 0.2  # how often each number of workers is tried, and for how many seconds
@@ -54,22 +55,23 @@ class _Setup:
     specs: tuple[TaskSpec, ...]
     stack: Stack
     device: str
-    own_process: bool
+    workers: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Advance:
     task: int
     runs: tuple[Run, ...]
-    states: tuple[Weights | None, ...]
+    states: tuple[TrainingState | None, ...]
     start: int
     stop: int
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Evaluate:
     task: int
-    states: tuple[Weights, ...]
+    states: tuple[TrainingState, ...]
     split: str
 
 
@@ -108,23 +110,49 @@ def _facts(task: Task) -> Facts:
 
 def _handler(setup: _Setup) -> Handler:
     """Load the tasks and return what answers jobs; runs in each worker."""
-    if setup.own_process and setup.device == "cpu":
+    if setup.workers and setup.device == "cpu":
         torch.set_num_threads(1)
     if setup.device.startswith("cuda:"):
         torch.cuda.set_device(setup.device)  # what is recorded is recorded on the current device
     tasks = [on_device(load_task(spec, setup.device), setup.device) for spec in setup.specs]
+    keeper = Keeper()
 
     def handle(job: Job) -> object:
         task = tasks[job.task]
         if isinstance(job, _Advance):
-            return advance(task, setup.stack, job.runs, job.states, job.start, job.stop)
+            return _advanced(setup, keeper, task, job)
         if isinstance(job, _Evaluate):
-            return evaluate(task, job.states, job.split)
+            return _evaluated(setup, keeper, task, job)
         if isinstance(job, _Pace):
             return pace(task, setup.stack, job.runs, job.seconds)
         return _facts(task)
 
     return handle
+
+
+def _advanced(setup: _Setup, keeper: Keeper, task: Task, job: _Advance) -> list[Outcome]:
+    """Train on; the networks stay here where this is the only worker, as another may get their next job."""
+    keeper.drop(job.dropped)
+    states = [keeper.find(state, _again(setup, task)) for state in job.states]
+    found = advance(task, setup.stack, job.runs, states, job.start, job.stop)
+    if setup.workers == 1:
+        return keeper.keep(job.runs, found, job.stop)
+    return [_on_cpu(one) for one in found]
+
+
+def _evaluated(setup: _Setup, keeper: Keeper, task: Task, job: _Evaluate) -> list[Outcome]:
+    states = [keeper.find(state, _again(setup, task)) for state in job.states]
+    found = evaluate(task, [state for state in states if state is not None], job.split)
+    return [replace(one, state=state) for one, state in zip(found, job.states, strict=True)]
+
+
+def _again(setup: _Setup, task: Task) -> Again:
+    return lambda run, stop: cast("Weights | None", advance(task, setup.stack, [run], [None], 0, stop)[0].state)
+
+
+def _on_cpu(outcome: Outcome) -> Outcome:
+    state = outcome.state
+    return replace(outcome, state=state.cpu()) if isinstance(state, Weights) else outcome
 
 
 class _Here:
@@ -191,7 +219,8 @@ class Trainer:
         self._automatic = workers is None and self.device == "cpu"
         self.workers = (cores() if self.device == "cpu" else 1) if workers is None else workers
         self._specs = (spec, *others)
-        setup = _Setup(self._specs, stack, self.device, own_process=self.workers > 0)
+        setup = _Setup(self._specs, stack, self.device, self.workers)
+        self._dropped = Dropped()
         self._pool = Pool(_handler, setup, self.workers, time_limit) if self.workers else _Here(setup)
         self._choose(0)
 
@@ -250,20 +279,28 @@ class Trainer:
         found = self._pool.map([_Pace(self._task, runs, TRIED)] * count)
         return 0.0 if any(isinstance(one, Lost) for one in found) else sum(found)
 
-    def advance(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> list[Outcome]:
+    def advance(
+        self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
+    ) -> list[Outcome]:
         """Train runs from fidelity `start` to `stop`, in sixteenths; see `train.advance`.
+
+        The states of the outcomes are for this trainer to go on with: where there is one worker, the networks stay.
 
         The groups that train together follow from the order of the runs alone, never from the
         number of workers, so that results do not depend on it.
         """
         size = self.facts.group
         jobs = [
-            _Advance(self._task, tuple(runs[k : k + size]), tuple(states[k : k + size]), start, stop)
+            _Advance(
+                self._task, tuple(runs[k : k + size]), tuple(states[k : k + size]), start, stop, self._dropped.take()
+            )
             for k in range(0, len(runs), size)
         ]
-        return self._gather(jobs)
+        found = self._gather(jobs)
+        self._dropped.watch(found)
+        return found
 
-    def evaluate(self, states: Sequence[Weights], split: str) -> list[Outcome]:
+    def evaluate(self, states: Sequence[TrainingState], split: str) -> list[Outcome]:
         """Score trained networks on "validation" or "heldout", with what is right sample by sample."""
         size = self.facts.group
         return self._gather(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossml.errors import LossMLError
-from lossml.proxy import Facts, Outcome, Run, Weights
+from lossml.proxy import Facts, Outcome, Run, TrainingState
 from lossml.search.events import Confirming, Listener
 from lossml.search.loop import metrics_of
 from lossml.search.objective import as_read, read_objective
@@ -31,11 +31,13 @@ class Trains(Protocol):
     facts: Facts
     workers: int
 
-    def advance(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> list[Outcome]:
+    def advance(
+        self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
+    ) -> list[Outcome]:
         """Train runs from one fidelity to another and score them on the validation split."""
         ...
 
-    def evaluate(self, states: Sequence[Weights], split: str) -> list[Outcome]:
+    def evaluate(self, states: Sequence[TrainingState], split: str) -> list[Outcome]:
         """Score trained networks on a split, sample by sample."""
         ...
 

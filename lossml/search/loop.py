@@ -12,7 +12,7 @@ import torch
 from lossml.backend import Crowd, ProgramLoss
 from lossml.evolve import Parent, Proposer
 from lossml.program import Node, parse, show
-from lossml.proxy import Facts, Outcome, Run, Score, Weights
+from lossml.proxy import Facts, Outcome, Run, Score, TrainingState
 from lossml.search.events import CohortFinished, Listener, Proposed, RungStarted
 from lossml.search.propose import (
     ALL_RULES,
@@ -49,7 +49,9 @@ class Training(Protocol):
 
     facts: Facts
 
-    def advance(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> list[Outcome]:
+    def advance(
+        self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
+    ) -> list[Outcome]:
         """Train runs from one fidelity to another."""
         ...
 
@@ -85,7 +87,7 @@ def _parent(trial: Trial, program: Node, objective: str) -> Parent:
 
 def _trained(trainer: Training, runs: Sequence[Run], rungs: Sequence[int], listener: Listener) -> Measure:
     """Return what measures members of a cohort by training them on from where they stand."""
-    states: list[Weights | None] = [None] * len(runs)
+    states: list[TrainingState | None] = [None] * len(runs)
 
     def measure(members: Sequence[int], place: int) -> list[Measured]:
         listener(RungStarted(rungs[place], len(members)))

@@ -10,7 +10,7 @@ import numpy as np
 from lossml import zoo
 from lossml.backend import ProgramLoss, gradient_scale
 from lossml.errors import LossMLError
-from lossml.proxy import Facts, Outcome, Run, Score, Weights
+from lossml.proxy import Facts, Outcome, Run, Score, TrainingState
 from lossml.search import folder as folders
 from lossml.search.compare import Trains
 from lossml.search.elsewhere import searched_on
@@ -42,7 +42,9 @@ class Several:
         self._trainers, self._yardsticks, self._objective = trainers, yardsticks, objective
         self.facts: Facts = trainers[0].facts
 
-    def advance(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> list[Outcome]:
+    def advance(
+        self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
+    ) -> list[Outcome]:
         """Do one of the trainings of every run; see `Training`.
 
         Args:
