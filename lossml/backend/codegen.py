@@ -35,7 +35,7 @@ _TAKEN = frozenset({"torch", "nn", "Tensor", "BATCH", "CLASS", "PIXEL", *_RUNTIM
 
 _MODULE = '''{header}
 
-{typing}import torch
+{standard}import torch
 {imports}from torch import Tensor, nn
 
 BATCH, CLASS, PIXEL = -3, -2, -1
@@ -91,6 +91,7 @@ _POLYNOMIAL = """
             {1}
         )
         return polynomial(p, value), polynomial(p, slope)"""
+_TYPING = ("from collections.abc import Callable", "from typing import Any")
 _WEIGHT = "None if self.weight is None else self.weight.to(scores.dtype)"
 
 
@@ -111,6 +112,11 @@ def _curve(curve: Curve) -> str:
         lines="".join(f"\n    {line}" for line in lines[1:]),
         pair=", ".join(pair),
     )
+
+
+def _standard(lines: list[str]) -> str:
+    """Write imports of the standard library, which stand before the others."""
+    return "".join(f"{line}\n" for line in sorted(lines)) + ("\n" if lines else "")
 
 
 def _numbers(numbers: tuple[float, ...]) -> str:
@@ -149,7 +155,7 @@ _SETTER = '''
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """Source that computes a loss in another way where it can: imports, what is defined, and a `forward`.
+    """Source that computes a loss in another way where it can: imports, definitions, a `forward`, standard imports.
 
     The torch form is then the method `unfused`, for that `forward` to fall back on.
     """
@@ -157,6 +163,7 @@ class Fused:
     imports: str = ""
     definitions: str = ""
     entry: str = ""
+    standard: tuple[str, ...] = ()
 
 
 def torch_source(
@@ -186,7 +193,7 @@ def torch_source(
     return _MODULE.format(
         header=docstring(f"{header}\n\n{FORMULA}{show(program)}\n{SCALE}{scale!r}"),
         runtime=used(_RUNTIME, f"{body} full_precision {written_curves}"),
-        typing="from collections.abc import Callable\nfrom typing import Any\n\n" if curves else "",
+        standard=_standard([*other.standard, *(_TYPING if curves else ())]),
         imports=other.imports,
         definitions=written_curves + other.definitions,
         entry=other.entry,

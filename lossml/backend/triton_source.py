@@ -1,9 +1,10 @@
-"""Code generation: a loss as a torch module with fused Triton kernels, in a file that needs torch and Triton alone.
+"""Code generation: a loss as a torch module with a fused Triton kernel, in a file that needs torch and Triton alone.
 
 What fuses is a loss with a value of its own for each sample or pixel: any program whose aggregates go over the
-classes. A tile holds some samples and all their classes, so each pass reads the logits once. Forward writes the
-weighted sum of a tile; backward computes again what it needs, which costs less than to have kept it, and writes the
-gradient. The gradient is derived here, by reverse accumulation over the tree, as Triton has no autograd.
+classes. A tile holds some samples and all their classes, so the logits are read once. Forward writes the weighted
+sum of a tile and, where it will be needed, the gradient, of which backward is a multiple: a second kernel would cost
+the host more than the memory is worth. The gradient is derived here, by reverse accumulation over the tree, as Triton
+has no autograd.
 """
 
 import math
@@ -60,7 +61,7 @@ OPS: Mapping[str, _Op] = MappingProxyType(
         "max": _Op("larger({x}, {y})", ("larger_slope({g}, {x}, {y})", "larger_slope({g}, {y}, {x})")),
         "min": _Op("smaller({x}, {y})", ("larger_slope({g}, {y}, {x})", "larger_slope({g}, {x}, {y})")),
         "sum_C": _Op("over_classes({x}, known)", ("{g}",)),
-        "mean_C": _Op("over_classes({x}, known) / C", ("{g} / C",)),
+        "mean_C": _Op("over_classes({x}, known) / classes", ("{g} / classes",)),
         "max_C": _Op("largest({x}, known)", ("share({g}, {x}, {v}, known)",)),
     }
 )
@@ -76,14 +77,14 @@ _LEAVES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "p": _SOFTMAX,
         "logp": _SOFTMAX,
         "log1mp": (*_SOFTMAX, "top = is_top(x, column, known)", "log1mp = complement(x, p, logp, top, known)"),
-        "z": ("z = x - over_classes(x, known) / C",),
+        "z": ("z = x - over_classes(x, known) / classes",),
         "s": ("s = logistic(x)",),
         "logs": ("logs = log_logistic(x)",),
         "log1ms": ("log1ms = log_logistic(-x)",),
         "y": ("y = tl.where((label >= 0) & (label < classes), tl.where(column == label, 1.0, 0.0), float('nan'))",),
         "pi": ("pi = tl.load(prior + column, mask=known, other=1.0)",),
         "t": ("t = tl.load(progress).to(tl.float32) + tl.zeros((1, 1), tl.float32)",),
-        "C": ("number = C + tl.zeros((1, 1), tl.float32)",),
+        "C": ("number = classes + tl.zeros((1, 1), tl.float32)",),
     }
 )
 # From the gradient g of a terminal to that of the logits; log(1 - p) goes by log p as well.
@@ -92,7 +93,7 @@ _TO_LOGITS: Mapping[str, str] = MappingProxyType(
         "p": "p * ({g} - over_classes(p * {g}, known))",
         "logp": "{g} - p * over_classes({g}, known)",
         "log1mp": "complement_at_top({g}, log1mp, p, logp, top, known)",
-        "z": "{g} - over_classes({g}, known) / C",
+        "z": "{g} - over_classes({g}, known) / classes",
         "s": "{g} * s * (1.0 - s)",
         "logs": "{g} * logistic(-x)",
         "log1ms": "-{g} * logistic(x)",
@@ -189,23 +190,24 @@ def tile_lines(program: Node) -> tuple[list[str], list[str]]:
     """Write a program that fuses as statements over a tile.
 
     Returns:
-        The statements that end in `value` (ROWS,), and those that end in `slope` (ROWS, WIDTH), the value's
-        gradient by the logits, both of x, label, column, known, classes, C, prior and progress.
+        The statements that end in `value` (ROWS,), of x, label, column, known, classes, prior and progress, and those
+        that go on from them and end in `slope` (ROWS, WIDTH), the value's gradient by the logits.
     """
     order = _order(fold_constants(program))
     tile = _Tile()
     tile.forward(order)
     last, whole = tile.names[order[-1]], Axes.CLASS in order[-1].type.axes
+    forward = len(tile.lines)
     value = [*tile.lines, f"value = tl.sum({f'tl.where(known, {last}, 0.0)' if whole else last}, 1)"]
     root = tile.name("tl.full((ROWS, 1), 1.0, tl.float32)", "g")
     gradient = tile.to_logits(tile.backward(order, root))
-    return value, [*tile.lines, f"slope = {gradient}"]
+    return value, [*tile.lines[forward:], f"slope = {gradient}"]
 
 
 def triton_source(program: Node, *, header: str, name: str = "Loss", scale: float = 1.0) -> str:
-    """Write a torch module with fused Triton kernels for a program; see `torch_source` for the arguments.
+    """Write a torch module with a fused Triton kernel for a program; see `torch_source` for the arguments.
 
-    On a GPU, class numbers and up to 16,384 classes take the kernels; anything else, such as shares as targets,
+    On a GPU, class numbers and up to 16,384 classes take the kernel; anything else, such as shares as targets,
     float64, a CPU or torch.compile, takes the torch form, which the file holds as well.
 
     Returns:
@@ -226,11 +228,13 @@ def _fused(program: Node, value: list[str], slope: list[str], scale: float) -> F
     kernels = KERNELS.format(
         **CONSTANTS,
         largest=LARGEST,
-        library=used(_LIBRARY, "\n".join(slope)),
+        library=used(_LIBRARY, "\n".join(value + slope)),
         value="\n    ".join(value),
-        slope="\n    ".join(slope),
+        slope="\n        ".join(slope),
         scale=repr(scale),
         prior="loss.prior" if "pi" in read else "None",
         progress="loss.progress" if "t" in read else "None",
     )
-    return Fused("import triton\nimport triton.language as tl\n", kernels, ENTRY)
+    imports = "import triton\nimport triton.language as tl\n"
+    standard = ("from contextlib import nullcontext", "from functools import lru_cache")
+    return Fused(imports, kernels, ENTRY, standard)

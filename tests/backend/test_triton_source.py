@@ -85,6 +85,19 @@ def points(shape, spread=2.0, ignored=1):
     return logits, target
 
 
+@pytest.fixture(scope="module")
+def called(helper, elsewhere):
+    """Calls a function of the module beside this one where there are kernels."""
+
+    def call(name, *arguments):
+        if NATIVE:
+            there = [one.cuda() if isinstance(one, torch.Tensor) else one for one in arguments]
+            return getattr(helper, name)(*there)
+        return pickle.loads(elsewhere.submit(helper.pickled, name, pickle.dumps(arguments)).result())
+
+    return call
+
+
 def options(program, reduction="mean", weight=WEIGHT):
     return {"reduction": reduction, "weight": weight} | ({"prior": PRIOR} if "pi" in operations(program) else {})
 
@@ -218,6 +231,43 @@ def test_a_gradient_of_the_gradient_is_the_torch_forms(helper, elsewhere):
     torch.testing.assert_close(ours, expected)
 
 
+def test_a_second_backward_gives_the_same_gradient(called):
+    """Backward leaves what forward kept as it was, so that with retain_graph it can be taken again."""
+    for shape in SHAPES:
+        first, again, before, after = called("twice", triton_source(parse("-y*logp"), header="A loss."), *points(shape))
+        assert first.any()
+        torch.testing.assert_close([again, after], [first, before], rtol=0, atol=0)
+
+
+def test_a_gradient_that_is_not_needed_is_neither_computed_nor_kept(called):
+    """Only logits that need a gradient, with autograd on, make the kernel compute one."""
+    found = called("asked", triton_source(parse("-y*logp"), header="A loss."), *points((6, 5)))
+    assert found == [(True, True), (False, False), (False, False)]
+
+
+def test_what_is_ignored_has_no_gradient_under_any_slope(called):
+    """Neither an infinite slope of an ignored sample's value nor a large one of a loss of nothing makes NaN."""
+    source, (logits, target) = triton_source(parse("-y*logp"), header="A loss."), points((6, 5))
+    infinite = torch.full((6,), 0.5).masked_fill(target < 0, torch.inf)
+    found = called("under", source, {"reduction": "none"}, logits, target, infinite)
+    assert not found[0].any()
+    assert found[1:].any(1).all()
+    nothing = called("under", source, {}, logits.half(), target * 0 - 100, torch.tensor(2.0**20))
+    assert nothing.dtype == torch.float16
+    assert not nothing.any()
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean", "none"])
+def test_a_half_precision_gradient_is_scaled_in_single_precision(called, reduction):
+    """A slope that half precision cannot hold, such as a loss scale, is applied before the gradient is rounded."""
+    source, (logits, target) = triton_source(parse("-y*logp"), header="A loss."), points((6, 5))
+    shape, logits = (6,) if reduction == "none" else (), logits.half() / 8
+    for scale in (2.0**-14 / 3, 2.0**16 / 3, 2.0**17 / 3):
+        found = called("under", source, {"reduction": reduction}, logits, target, torch.full(shape, scale))
+        exact = called("under", source, {"reduction": reduction}, logits.float(), target, torch.full(shape, scale))
+        torch.testing.assert_close(found, exact.half(), rtol=2e-3, atol=2.0**-24)
+
+
 def test_without_a_gpu_the_file_is_the_torch_form(helper):
     """On a CPU, with shares as targets and in double precision the exported file needs no kernel."""
     module = helper.load(triton_source(parse("-y*logp"), header="A loss."), anywhere=False)
@@ -256,7 +306,7 @@ def test_a_class_name_must_not_mean_something_else_in_the_file():
 @pytest.mark.slow
 @pytest.mark.parametrize("text", ["mean_C(exp(2.4 - p*(1 + y)) - cos(cos(sin(p))))", "log(1-p)*(1 - y) + pi*t*p^1.5"])
 def test_the_kernels_compile_for_a_gpu_that_is_not_there(helper, tmp_path, monkeypatch, text):
-    """Both kernels lower to the code of an H100, not only to what the interpreter takes."""
+    """The kernel lowers to the code of an H100, not only to what the interpreter takes."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         sizes = pool.submit(helper.compile_for_hopper, triton_source(parse(text), header="A loss.")).result()
