@@ -20,6 +20,7 @@ from lossml.errors import LossMLError
 
 Handler = Callable[[Any], Any]
 _SPAWN = multiprocessing.get_context("spawn")
+UNHEARD = -1  # place of a result that nobody waits for
 BEFORE = {
     "OMP_WAIT_POLICY": "passive",  # idle threads must not spin beside other workers
     "MALLOC_MMAP_THRESHOLD_": str(2**25),  # the most that glibc takes: memory that a step frees and the next asks for
@@ -143,6 +144,10 @@ class Pool:
             self._collect(results)
         return results
 
+    def begin(self, job: object) -> None:
+        """Give every worker a job whose result nobody waits for, such as to load what later jobs need."""
+        self._hand_out(deque([(UNHEARD, job)] * len(self._workers)))
+
     def _hand_out(self, waiting: deque[tuple[int, Any]]) -> None:
         for place, worker in enumerate(self._workers):
             if not waiting or worker.job is not None:
@@ -166,10 +171,14 @@ class Pool:
                 continue
             job = worker.job
             if worker.pipe in ready:
-                results[job] = self._receive(place, worker)
+                found = self._receive(place, worker)
             elif monotonic() > worker.deadline:
-                results[job] = Lost(f"took longer than the limit of {self.time_limit:g} s")
+                found = Lost(f"took longer than the limit of {self.time_limit:g} s")
                 self._renew(place)
+            else:
+                continue
+            if job != UNHEARD:
+                results[job] = found
 
     def _receive(self, place: int, worker: _Worker) -> object:
         try:

@@ -250,6 +250,16 @@ class Trainer:
         """End the workers."""
         self._pool.close()
 
+    def prepare(self, run: Run, together: int) -> None:
+        """Let workers on a GPU compile and record what training asks for, while the first losses are chosen.
+
+        Args:
+            run: a network to train two steps of.
+            together: how many networks will begin side by side, as far as the task's group goes.
+        """
+        if isinstance(self._pool, Pool) and self.device.startswith("cuda"):
+            self._pool.begin(_Pace(self._task, (run,) * min(together, self.facts.group), 0.0))
+
     def settle(self, run: Run) -> float:
         """Measure how many workers are of use here and end the others, where their number was left open.
 

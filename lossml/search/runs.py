@@ -100,7 +100,9 @@ def _trainer(recipe: Recipe) -> Trainer:
 
 def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener, *, confirming: bool) -> RunRecord:
     facts = trainer.facts
-    task, times = as_json(facts), trainer.settle(Run(loss_of(zoo.program_of("ce"), 1.0, facts.prior)))
+    ordinary = Run(loss_of(zoo.program_of("ce"), 1.0, facts.prior))
+    task, times = as_json(facts), trainer.settle(ordinary)
+    trainer.prepare(ordinary, recipe.cohort)
     folders.provenance(run, device=trainer.device, workers=trainer.workers, seed=recipe.seed, task=task)
     listener(Started(recipe, facts, trainer.device, trainer.workers, str(run), times))
     deadline = monotonic() + recipe.time_limit if recipe.time_limit else float("inf")

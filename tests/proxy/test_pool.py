@@ -87,6 +87,13 @@ def test_a_worker_that_died_while_idle_is_replaced():
     pool.close()
 
 
+@pytest.mark.parametrize("job", [3, "fail", "die", "hang"])
+def test_what_a_worker_begins_by_itself_spoils_no_result(pool, job):
+    """A job that nobody waits for may end well, fail, kill its worker or hang: those that follow have their results."""
+    pool.begin(job)
+    assert pool.map([1, 2, 5]) == [2, 4, 10]
+
+
 @pytest.mark.parametrize(
     ("job", "reason"),
     [
@@ -258,6 +265,22 @@ def test_workers_are_really_timed():
         runs = (Run(ProgramLoss("-sum_C(y*logp)")),) * trainer.facts.group
         assert trainer._speed(runs, 1) > 1.0
         assert trainer._speed((Run(torch.nn.Identity()),), 2) == 0.0
+
+
+def test_workers_get_ready_while_the_search_does(monkeypatch):
+    """On a GPU a first training of as many networks as will begin together is under way; results are as without."""
+    run = Run(ProgramLoss("-sum_C(y*logp)"))
+    with Trainer(TaskSpec("digits"), stack, device="cpu", workers=1) as trainer:
+        trainer.prepare(run, 3)
+        assert trainer._pool._workers[0].job is None
+        monkeypatch.setattr(trainer, "device", "cuda")
+        trainer.prepare(run, 3)
+        assert trainer._pool._workers[0].job is not None
+        (ours,) = trainer.advance([run], [None], 0, 1)
+    with Trainer(TaskSpec("digits"), stack, device="cpu", workers=0) as trainer:
+        trainer.prepare(run, 3)
+        (theirs,) = trainer.advance([run], [None], 0, 1)
+    assert numbers(ours.score) == numbers(theirs.score)
 
 
 def test_a_given_number_of_workers_stays():
