@@ -168,6 +168,30 @@ class PooledConv(nn.Module):
         return self.head(x.flatten(2).max(2).values)
 
 
+class ResNet18(nn.Module):
+    """Torchvision's ResNet-18 on small images (B, channels, H, W) of uint8.
+
+    Its first convolution, as usual for 32 pixels, is of 3 x 3 and not strided, and no pooling follows it.
+
+    Args:
+        channels: of the images.
+        classes: number of classes.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        """Build the layers."""
+        super().__init__()
+        from torchvision.models import resnet18  # noqa: PLC0415 - seconds that no other network needs
+
+        body: Any = resnet18(num_classes=classes)
+        body.conv1, body.maxpool = nn.Conv2d(channels, 64, 3, padding=1, bias=False), nn.Identity()
+        self.body = body
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits (B, classes)."""
+        return self.body(_pixels(_channels_last(images)))
+
+
 def whitening(images: Tensor) -> Tensor:
     """Return filters (8 channels, channels, 2, 2) that whiten the patches of images (N, channels, H, W).
 

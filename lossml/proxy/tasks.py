@@ -12,7 +12,7 @@ from lossml.errors import DataError, LossMLError, UsageError
 from lossml.proxy import data, masks
 from lossml.proxy.augment import FlipAndShift, flip_and_shift
 from lossml.proxy.corrupt import corrupted
-from lossml.proxy.networks import MLP, EncoderDecoder, MatrixConv, PooledConv, StridedConv, whitening
+from lossml.proxy.networks import MLP, EncoderDecoder, MatrixConv, PooledConv, ResNet18, StridedConv, whitening
 from lossml.proxy.task import Split, Task
 from lossml.resources import imported
 
@@ -22,6 +22,8 @@ TRAIN, VALIDATION = 10_000, 5_000  # images of a large data set that a proxy use
 IMAGE_STEPS = 640
 LARGE_STEPS, LARGE_BATCH = 720, 500  # eight epochs of CIFAR-10
 MASK_STEPS = 320
+RESIDUAL = "resnet18"
+ONLY_GPU = ("large", RESIDUAL)  # networks
 TOGETHER = 256  # small networks that fill a GPU
 COMPILED = 64  # so many are worth a compiler's half minute
 
@@ -42,7 +44,8 @@ class TaskSpec:
         seed: of what noise, tail and size choose.
         noise_kind: "symmetric" for any wrong class, "asymmetric" for the next one.
         train_size: labelled training samples, kept in the classes' proportions; 0 for all.
-        network: "small" or "large" for classes of images; "auto" for large where a GPU trains, else small.
+        network: "small", "large" or "resnet18" for classes of images, the last two on a GPU; "auto" for large where a
+            GPU trains, else small.
     """
 
     name: str
@@ -91,8 +94,8 @@ def load_task(spec: TaskSpec, device: str = "cpu") -> Task:
 def _load(spec: TaskSpec, *, gpu: bool) -> Task:
     if spec.name in data.SOURCES or spec.name.startswith(FOLDER):
         return _images(spec, gpu=gpu)
-    if spec.network == "large":
-        raise UsageError(f"network is 'large'; {spec.name} has one network only, leave it out")
+    if spec.network in ONLY_GPU:
+        raise UsageError(f"network is {spec.network!r}; {spec.name} has one network only, leave it out")
     if spec.name == "digits":
         return replace(_digits(), **{"group": TOGETHER} if gpu else {})
     if spec.name in masks.SOURCES:
@@ -119,15 +122,15 @@ def _digits() -> Task:
 
 
 def _images(spec: TaskSpec, *, gpu: bool) -> Task:
-    if spec.network == "large" and not gpu:
-        raise UsageError("network is 'large', which takes a CPU an hour a training; give small, or leave it out")
+    if spec.network in ONLY_GPU and not gpu:
+        raise UsageError(f"network is {spec.network!r}, which takes a CPU hours to train; give small, or leave it out")
     large = gpu and spec.network != "small"
     if spec.name in data.SOURCES:
         splits, classes = _source(spec, None if large else TRAIN), data.SOURCES[spec.name].classes
     else:
         splits, classes = _folder(spec.name.removeprefix(FOLDER))
     splits = splits if gpu else _laid_out(splits)
-    task = _large(spec.name, classes, splits) if large else _small(spec.name, classes, splits, gpu=gpu)
+    task = _large(spec, classes, splits) if large else _small(spec.name, classes, splits, gpu=gpu)
     return replace(
         task,
         weight_decay=0.05,
@@ -165,16 +168,18 @@ def _small(name: str, classes: int, splits: Splits, *, gpu: bool) -> Task:
     )
 
 
-def _large(name: str, classes: int, splits: Splits) -> Task:
-    """Describe a network that a GPU trains in a second or two."""
+def _large(spec: TaskSpec, classes: int, splits: Splits) -> Task:
+    """Describe a network that a GPU trains alone: in a second or two, or a ResNet-18 in several."""
+    residual = spec.network == RESIDUAL
+    whole = partial(ResNet18, splits[0].inputs.shape[1], classes)
     return Task(
-        name,
+        spec.name,
         classes,
         *splits,
-        network=partial(PooledConv, classes, whitening(splits[0].inputs)),
+        network=whole if residual else partial(PooledConv, classes, whitening(splits[0].inputs)),
         steps=LARGE_STEPS,
         batch_size=min(LARGE_BATCH, len(splits[0])),
-        learning_rate=8e-3,
+        learning_rate=2e-3 if residual else 8e-3,
         compiled=1,
     )
 

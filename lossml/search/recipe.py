@@ -21,7 +21,7 @@ WILCOXON = "wilcoxon"
 PRUNERS = ("asha", "hyperband", "median", WILCOXON, "none")
 PROPOSERS = ("surrogate", "evolve", "random")
 CONTROLS = ("none", "random")
-NETWORKS = ("auto", "small", "large")
+NETWORKS = ("auto", "small", "large", "resnet18")
 NOISE_KINDS = ("symmetric", "asymmetric")
 BASELINES = ("ce", "label-smoothing", "focal", "poly1", "gce")
 LONG_TAIL_BASELINE = "logit-adjustment"
@@ -50,7 +50,8 @@ class Recipe:
         label_noise: share of wrong training labels.
         label_noise_kind: "symmetric" for any wrong class, "asymmetric" for the one after the right one.
         train_size: labelled training samples; 0 for all there are.
-        network: of classes of images, "small" or "large"; "auto" for large where a GPU trains, else small.
+        network: of classes of images, "small", "large" or "resnet18", the last two on a GPU; "auto" for large where a
+            GPU trains, else small.
         long_tail: imbalance ratio of the training split.
         also_on: other tasks, such as "fashion-mnist" or "digits,label_noise=0.2", on which every trial is trained too.
         trial_seeds: trainings of every trial on each task, each with a seed of its own.

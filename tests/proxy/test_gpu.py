@@ -8,7 +8,7 @@ import torch
 from lossml.backend import ProgramLoss, stack
 from lossml.proxy import Run, Split, Task, passes
 from lossml.proxy.augment import flip_and_shift
-from lossml.proxy.networks import MLP, EncoderDecoder, MatrixConv, PooledConv, StridedConv
+from lossml.proxy.networks import MLP, EncoderDecoder, MatrixConv, PooledConv, ResNet18, StridedConv
 from lossml.proxy.train import advance, evaluate, initial
 from lossml.proxy.trainer import on_device
 
@@ -19,6 +19,7 @@ NETWORKS = {
     "large": lambda: PooledConv(4, FILTERS, (24, 24, 32)),
     "small": lambda: StridedConv(3, 32, 4, (8, 8, 16)),
     "products": lambda: MatrixConv(3, 32, 4, (8, 8, 16)),
+    "residual": lambda: ResNet18(3, 4),
 }
 
 

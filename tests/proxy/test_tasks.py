@@ -1,17 +1,20 @@
 """Tasks are what they say: sealed splits, seeded noise and tails on the training split alone, clear refusals."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from lossml.backend import ProgramLoss, stack
 from lossml.errors import DataError, UsageError
-from lossml.proxy import IGNORED, Split, Task, TaskSpec, datasets_status, load_task, task_names
+from lossml.proxy import IGNORED, Run, Split, Task, TaskSpec, datasets_status, load_task, task_names
 from lossml.proxy.augment import FlipAndShift, flip_and_shift
 from lossml.proxy.corrupt import FLIPS, corrupted, flip_labels, flip_to_next
 from lossml.proxy.tasks import check_name
+from lossml.proxy.train import advance
 from lossml.search.recipe import NOISE_KINDS
 
 
@@ -168,11 +171,29 @@ def test_all_images_but_the_validation_splits_train_the_large_network(data_root)
     assert large.augment.apart
 
 
+@pytest.mark.parametrize("network", ["large", "resnet18"])
 @pytest.mark.parametrize(("name", "device"), [("digits", "cuda"), ("cifar10", "cpu")])
-def test_a_large_network_is_refused_where_there_is_none(name, device):
+def test_a_large_network_is_refused_where_there_is_none(name, device, network):
     """A task with one network, and a CPU, say so."""
-    with pytest.raises(UsageError, match="network is 'large'"):
-        load_task(TaskSpec(name, network="large"), device)
+    with pytest.raises(UsageError, match=f"network is '{network}'"):
+        load_task(TaskSpec(name, network=network), device)
+
+
+def test_the_resnet_is_the_usual_one_for_small_images(tmp_path):
+    """It has as many weights as published code for CIFAR-10 has, works at full size, and trains."""
+    make_folder(tmp_path, {str(k): 4 for k in range(10)})
+    task = load_task(TaskSpec(f"image-folder:{tmp_path}", network="resnet18"), "cuda")
+    network = task.network()
+    assert sum(p.numel() for p in network.parameters()) == 11_173_962
+    sizes = []
+    network.body.layer1.register_forward_hook(lambda *given: sizes.append(given[2].shape))
+    assert network(task.train.inputs[:2]).shape == (2, 10)
+    assert sizes == [(2, 64, 32, 32)]
+    short = replace(task, steps=16, bfloat16=False, augment=None)
+    run = Run(ProgramLoss("-sum_C(y*logp)"))
+    few, more = (advance(short, stack, [run], [None], 0, stop)[0].state.parameters for stop in (1, 2))
+    assert more.isfinite().all()
+    assert not torch.equal(few, more)
 
 
 @pytest.mark.parametrize(
