@@ -49,7 +49,7 @@ def benchmark(
         with folders.held(folder):
             task = as_json(trainer.facts)
             folders.check_device(folder, trainer.device)
-            folders.check_task(folder, task)
+            folders.check_tasks(folder, [task])
             folders.provenance(folder, device=trainer.device, workers=trainer.workers, task=task)
             losses = contenders([(e.label, e.program, -1) for e in entrants], trainer.facts.prior, trainer.facts.pixels)
             comparison = compare(trainer, losses, design, Store(folder / folders.JOURNAL, design.objective), listener)

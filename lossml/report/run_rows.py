@@ -250,5 +250,5 @@ def _provenance(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in provenance.items():
         if key == "versions" and isinstance(value, dict):
             yield from ((str(name), str(text)) for name, text in value.items())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
-        elif key != "task":
+        elif key not in {"task", "also"}:
             yield key, str(value)

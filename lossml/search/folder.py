@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,6 +20,7 @@ RECIPE, RUN, JOURNAL, VERDICT, LOCK = "recipe.toml", "run.json", "journal.log", 
 SUMMARY, TASKS = "summary.json", "tasks.json"
 CONTROL = "control"  # folder of the control, within the run's
 ROOT = "runs"
+TASK, ALSO = "task", "also"  # keys of RUN: facts of the run's task, and of those in `also_on`
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
@@ -112,23 +113,27 @@ def check_device(folder: Path, device: str) -> None:
         )
 
 
-def check_task(folder: Path, task: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run whose task has changed since: its trials would be compared across two tasks.
+def check_tasks(folder: Path, tasks: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse to go on with a run whose tasks have changed since: its trials would be compared across two of them.
 
     Args:
         folder: of the run.
-        task: facts of the task as it is now, as JSON has them.
+        tasks: facts of its tasks as they are now, as JSON has them; its own first, then those it trains on too.
 
     Raises:
         RunError: where a fact is another, such as the number of samples, the network's weights or the precision.
     """
-    found = read_provenance(folder).get("task")
-    started = cast("dict[str, Any]", found if isinstance(found, dict) else {})
+    found = read_provenance(folder)
+    for started, task in zip([found.get(TASK), *found.get(ALSO, [])], tasks, strict=False):
+        _check_task(folder, cast("dict[str, Any]", started if isinstance(started, dict) else {}), task)
+
+
+def _check_task(folder: Path, started: Mapping[str, Any], task: Mapping[str, Any]) -> None:
     for name in sorted(task, key="prior".__eq__):  # which is long, and another where the samples are others
         if (before := started.get(name, task[name])) != task[name]:
             raise RunError(
-                f"{folder} was started with {name} = {before}, and now its task has {task[name]}: its data, its "
-                "network, the processor or LossML are others; go on as it was started, or start another run"
+                f"{folder} was started with {name} = {before}, and now its task {task['name']} has {task[name]}: its "
+                "data, its network, the processor or LossML are others; go on as it was started, or start another run"
             )
 
 

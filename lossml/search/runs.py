@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from lossml import backend, zoo
 from lossml.proxy import Run, Trainer
@@ -69,7 +70,7 @@ def resume(
     with folders.held(run):
         with _trainer(recipe) as trainer:
             folders.check_device(run, trainer.device)
-            folders.check_task(run, as_json(trainer.facts))
+            folders.check_tasks(run, _tasks(trainer))
             folders.write_atomically(run / folders.RECIPE, recipe.to_toml())
             record = _go(recipe, run, trainer, listener, confirming=confirming)
         return _elsewhere(record, trainer.workers, listener, confirming=confirming)
@@ -98,12 +99,24 @@ def _trainer(recipe: Recipe) -> Trainer:
     )
 
 
+def _tasks(trainer: Trainer) -> list[dict[str, Any]]:
+    return [as_json(one.facts) for one in trainer.each()]
+
+
 def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener, *, confirming: bool) -> RunRecord:
     facts = trainer.facts
     ordinary = Run(loss_of(zoo.program_of("ce"), 1.0, facts.prior))
-    task, times = as_json(facts), trainer.settle(ordinary)
+    times = trainer.settle(ordinary)
+    task, *also = _tasks(trainer)
     trainer.prepare(ordinary, recipe.cohort)
-    folders.provenance(run, device=trainer.device, workers=trainer.workers, seed=recipe.seed, task=task)
+    folders.provenance(
+        run,
+        device=trainer.device,
+        workers=trainer.workers,
+        seed=recipe.seed,
+        task=task,
+        **({"also": also} if also else {}),
+    )
     listener(Started(recipe, facts, trainer.device, trainer.workers, str(run), times))
     deadline = monotonic() + recipe.time_limit if recipe.time_limit else float("inf")
     training = over_tasks(recipe, run, trainer.each(), listener) if recipe.trainings > 1 else trainer

@@ -325,10 +325,25 @@ def test_a_run_of_a_task_that_has_changed_is_not_gone_on_with(clouds, name, befo
     found = json.loads((record.path / folders.RUN).read_text())
     found["task"][name] = before
     (record.path / folders.RUN).write_text(json.dumps(found))
-    with pytest.raises(RunError, match=rf"was started with {name} = .*, and now its task has"):
+    with pytest.raises(RunError, match=rf"was started with {name} = .*, and now its task {clouds} has"):
         resume(record.path, {"budget": 4})
     assert len(load_run(record.path).trials) == 2
     del found["task"][name]
+    (record.path / folders.RUN).write_text(json.dumps(found))
+    assert len(resume(record.path, {"budget": 4}).trials) == 4
+
+
+def test_a_change_of_a_task_besides_is_noticed_too(clouds):
+    """What is true of the run's own task is true of those in also_on; a run from before they were kept goes on."""
+    record = go(clouds, budget=2, cohort=2, candidates=0, also_on=[f"{clouds},label_noise=0.2"])
+    found = json.loads((record.path / folders.RUN).read_text())
+    (besides,) = found["also"]
+    assert besides["name"] == clouds
+    besides["steps"] += 16
+    (record.path / folders.RUN).write_text(json.dumps(found))
+    with pytest.raises(RunError, match="was started with steps = "):
+        resume(record.path, {"budget": 4})
+    del found["also"]
     (record.path / folders.RUN).write_text(json.dumps(found))
     assert len(resume(record.path, {"budget": 4}).trials) == 4
 
