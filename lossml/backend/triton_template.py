@@ -127,7 +127,7 @@ def computed(loss: nn.Module, logits: Tensor, target: Tensor, wanted: bool) -> t
     """Return the loss, the logits' gradient before it is divided by a mean's total, if wanted, and that total."""
     (rows, grid, options), reduced = tiles(logits.shape), loss.reduction != "none"
     scores = logits if logits.dim() < 4 else logits.reshape(*logits.shape[:2], -1)
-    gradient = torch.empty_like(scores) if wanted else scores
+    gradient = torch.empty_like(scores, dtype=torch.float32) if wanted else scores
     found = scores.new_empty((2, grid[0] * grid[1]) if reduced else target.shape, dtype=torch.float32)
     with on(scores.get_device()):
         loss_kernel[grid](
@@ -147,11 +147,11 @@ def of_counted(slope: Tensor, target: Tensor, ignored: int | None) -> Tensor:
     return slope if ignored is None else slope.masked_fill(target == ignored, 0.0)
 
 
-def scaled(gradient: Tensor, factor: Tensor) -> Tensor:
-    """Multiply a gradient in single precision, whatever its own is, and leave the one that is kept as it is."""
-    if gradient.dtype == factor.dtype:
+def scaled(gradient: Tensor, factor: Tensor, kind: torch.dtype) -> Tensor:
+    """Multiply a gradient, round it to the logits' precision only then, and leave the one that is kept as it is."""
+    if gradient.dtype == kind:
         return gradient * factor
-    return torch.mul(gradient, factor.expand_as(gradient), out=torch.empty_like(gradient))
+    return torch.mul(gradient, factor, out=torch.empty_like(gradient, dtype=kind))
 
 
 class Fused(torch.autograd.Function):
@@ -173,7 +173,7 @@ class Fused(torch.autograd.Function):
             return gradient, None, None, None
         if slope.dim():  # one a row
             slope = of_counted(slope, target, ctx.loss.ignore_index).unsqueeze(1)
-        return scaled(gradient, slope if total is None else slope / total), None, None, None
+        return scaled(gradient, slope if total is None else slope / total, logits.dtype), None, None, None
 
 '''
 ENTRY = """

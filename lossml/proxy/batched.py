@@ -1,6 +1,6 @@
 """K networks of one architecture as one function of their parameters."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -20,8 +20,10 @@ class Batched:
     def __init__(self, task: Task) -> None:
         """Take the architecture and its layout."""
         self.task = task
-        make = task.network
-        self.network = _kept(make) if isinstance(make, Hashable) else _built(make)
+        try:
+            self.network = _kept(task.network)
+        except TypeError:  # what makes it cannot be looked up
+            self.network = _built(task.network)
         self.shapes = {name: parameter.shape for name, parameter in self.network.named_parameters()}
 
     def unpack(self, flat: Tensor) -> dict[str, Tensor]:

@@ -1,18 +1,20 @@
 """Networks in training that stay with the worker that trained them: what others hold of one is a ticket.
 
 Megabytes of weights and moments take longer to hand over than the few steps to the first rung. A ticket says how its
-network came about, so that a worker that does not have it, as the one that did was lost, trains it again.
+network came about, so that where the worker that has it was lost, another can train it again.
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from lossml.proxy.train import Outcome, Run, Ticket, TrainingState, Weights
 
-Again = Callable[[Run, int], Weights | None]
-"""Trains a run from the start to a fidelity."""
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The answer to a job that needs a network which the worker does not have."""
 
 
 class Keeper:
@@ -22,25 +24,32 @@ class Keeper:
         """Keep nothing yet."""
         self._held: dict[str, Weights] = {}
 
-    def keep(self, runs: Sequence[Run], outcomes: Sequence[Outcome], stop: int) -> list[Outcome]:
-        """Keep the networks of outcomes and give tickets in their place."""
-        return [self._ticketed(*pair, stop) for pair in zip(runs, outcomes, strict=True)]
+    def keep(
+        self, runs: Sequence[Run], before: Sequence[TrainingState | None], found: Sequence[Outcome], stop: int
+    ) -> list[Outcome]:
+        """Keep the networks of outcomes and give tickets in their place.
 
-    def _ticketed(self, run: Run, outcome: Outcome, stop: int) -> Outcome:
+        Args:
+            runs: what was trained.
+            before: where each stood.
+            found: the outcomes.
+            stop: how far they were trained, in sixteenths.
+        """
+        return [self._ticketed(*one, stop) for one in zip(runs, before, found, strict=True)]
+
+    def _ticketed(self, run: Run, before: TrainingState | None, outcome: Outcome, stop: int) -> Outcome:
         if not isinstance(outcome.state, Weights):
             return outcome
-        ticket = Ticket(uuid4().hex, run, stop)
+        earlier = before.stops if isinstance(before, Ticket) else ()
+        ticket = Ticket(uuid4().hex, run, (*earlier, stop))
         self._held[ticket.number] = outcome.state
         return replace(outcome, state=ticket)
 
-    def find(self, state: TrainingState | None, again: Again) -> Weights | None:
-        """Return the network that a state stands for, trained again where it is not here."""
-        if not isinstance(state, Ticket):
-            return state
-        found = self._held.get(state.number) or again(state.run, state.stop)
-        if found is not None:
-            self._held[state.number] = found
-        return found
+    def find(self, states: Sequence[TrainingState | None]) -> list[Weights | None] | Missing:
+        """Return the networks that states stand for; `Missing` where one is not here."""
+        found = [self._held.get(one.number, Missing()) if isinstance(one, Ticket) else one for one in states]
+        here = [one for one in found if not isinstance(one, Missing)]
+        return here if len(here) == len(found) else Missing()
 
     def drop(self, numbers: Iterable[str]) -> None:
         """Forget networks."""
@@ -63,5 +72,7 @@ class Dropped:
 
     def take(self) -> tuple[str, ...]:
         """Return those dropped since the last call."""
-        found, self._numbers[:] = tuple(self._numbers), []
-        return found
+        found: list[str] = []
+        while self._numbers:  # others may be noted meanwhile
+            found.append(self._numbers.pop())
+        return tuple(found)

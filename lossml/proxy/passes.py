@@ -13,7 +13,7 @@ from lossml.proxy.task import Task
 
 WARM_UP = 3  # passes before a capture, in which libraries choose what they run
 PARTS = 16  # pieces that are put side by side in one go: the nine of a convolution as a matrix product
-KEPT = 4  # sets of graphs at a time
+KEPT = 16  # sets of graphs at a time: to record one again takes seconds
 
 Loss = Callable[[Tensor], Tensor]
 """Losses (K,) of logits (K, B, C, *)."""

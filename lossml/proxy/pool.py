@@ -165,12 +165,12 @@ class Pool:
         if not busy:
             return
         patience = max(0.0, min(worker.deadline for worker in busy) - monotonic())
-        ready = connection.wait([worker.pipe for worker in busy], timeout=min(patience, 1.0))
+        connection.wait([worker.pipe for worker in busy], timeout=min(patience, 1.0))
         for place, worker in enumerate(self._workers):
             if worker.job is None:
                 continue
             job = worker.job
-            if worker.pipe in ready:
+            if worker.pipe.poll():  # asked anew, as to replace another worker takes seconds
                 found = self._receive(place, worker)
             elif monotonic() > worker.deadline:
                 found = Lost(f"took longer than the limit of {self.time_limit:g} s")

@@ -52,7 +52,7 @@ class Task:
         group: how many networks train as one batched network; 1 for networks with dropout, and for convolutions unless
             they are matrix products.
         bfloat16: train the network in bfloat16 under autocast.
-        compiled: on a GPU, the number of networks together from which their passes are compiled, which takes half a
+        compiled: on a GPU, the number of networks together from which their passes are compiled, which takes up to a
             minute once; 0 for never.
     """
 

@@ -25,7 +25,7 @@ MASK_STEPS = 320
 RESIDUAL = "resnet18"
 ONLY_GPU = ("large", RESIDUAL)  # networks
 TOGETHER = 256  # small networks that fill a GPU
-COMPILED = 64  # so many are worth a compiler's half minute
+COMPILED = 64  # small networks together that are worth the compiler's time
 
 
 Splits = tuple[Split, Split, Split]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lossml.backend import adamw
-from lossml.proxy.augment import Drawn
+from lossml.proxy.augment import Drawn, FlipAndShift
 from lossml.proxy.batched import Batched
 from lossml.proxy.metrics import Score, score
 from lossml.proxy.passes import Passes, compiled_for_one_shape, passes
@@ -69,12 +69,12 @@ class Ticket:
     Attributes:
         number: of the network, unlike any other.
         run: what was trained.
-        stop: how far, in sixteenths.
+        stops: how far, in sixteenths: every rung on the way, the last one included.
     """
 
     number: str
     run: Run
-    stop: int
+    stops: tuple[int, ...]
 
 
 TrainingState = Weights | Ticket
@@ -158,7 +158,8 @@ class Batches:
         """Begin with nothing drawn."""
         self._task, self._seeds = task, seeds
         self._block, self._drawn = -1, torch.empty(0)
-        self._moved = compiled_for_one_shape(_moved) if compiled else _moved
+        ours = isinstance(task.augment, FlipAndShift)  # nobody knows whether another can be compiled
+        self._moved = compiled_for_one_shape(_moved) if compiled and ours else _moved
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         """Collect each run's inputs (K, B, ...) and targets (K, B) or masks (K, B, H, W) of a step."""

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import median
 from types import TracebackType
 from typing import Any, Self, cast
@@ -12,11 +13,11 @@ from typing import Any, Self, cast
 import torch
 
 from lossml.errors import UsageError
-from lossml.proxy.kept import Again, Dropped, Keeper
+from lossml.proxy.kept import Dropped, Keeper, Missing
 from lossml.proxy.pool import Handler, Lost, Pool, answer
 from lossml.proxy.task import Split, Task
 from lossml.proxy.tasks import TaskSpec, load_task
-from lossml.proxy.train import Outcome, Run, Stack, TrainingState, Weights, advance, evaluate, pace
+from lossml.proxy.train import Outcome, Run, Stack, Ticket, TrainingState, Weights, advance, evaluate, pace
 
 TIME_LIMIT = 600.0  # seconds for one group of runs
 ROUNDS, TRIED = 3, 0.2  # how often each number of workers is tried, and for how many seconds
@@ -55,7 +56,7 @@ class _Setup:
     specs: tuple[TaskSpec, ...]
     stack: Stack
     device: str
-    workers: int
+    own_process: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +66,7 @@ class _Advance:
     states: tuple[TrainingState | None, ...]
     start: int
     stop: int
+    keeps: bool = False
     dropped: tuple[str, ...] = ()
 
 
@@ -110,7 +112,7 @@ def _facts(task: Task) -> Facts:
 
 def _handler(setup: _Setup) -> Handler:
     """Load the tasks and return what answers jobs; runs in each worker."""
-    if setup.workers and setup.device == "cpu":
+    if setup.own_process and setup.device == "cpu":
         torch.set_num_threads(1)
     if setup.device.startswith("cuda:"):
         torch.cuda.set_device(setup.device)  # what is recorded is recorded on the current device
@@ -122,7 +124,7 @@ def _handler(setup: _Setup) -> Handler:
         if isinstance(job, _Advance):
             return _advanced(setup, keeper, task, job)
         if isinstance(job, _Evaluate):
-            return _evaluated(setup, keeper, task, job)
+            return _evaluated(keeper, task, job)
         if isinstance(job, _Pace):
             return pace(task, setup.stack, job.runs, job.seconds)
         return _facts(task)
@@ -130,24 +132,24 @@ def _handler(setup: _Setup) -> Handler:
     return handle
 
 
-def _advanced(setup: _Setup, keeper: Keeper, task: Task, job: _Advance) -> list[Outcome]:
-    """Train on; the networks stay here where this is the only worker, as another may get their next job."""
+def _advanced(setup: _Setup, keeper: Keeper, task: Task, job: _Advance) -> list[Outcome] | Missing:
     keeper.drop(job.dropped)
-    states = [keeper.find(state, _again(setup, task)) for state in job.states]
+    states = keeper.find(job.states)
+    if isinstance(states, Missing):
+        return states
     found = advance(task, setup.stack, job.runs, states, job.start, job.stop)
-    if setup.workers == 1:
-        return keeper.keep(job.runs, found, job.stop)
-    return [_on_cpu(one) for one in found]
+    if job.keeps:
+        return keeper.keep(job.runs, job.states, found, job.stop)
+    return [_on_cpu(one) for one in found] if setup.own_process else found
 
 
-def _evaluated(setup: _Setup, keeper: Keeper, task: Task, job: _Evaluate) -> list[Outcome]:
-    states = [keeper.find(state, _again(setup, task)) for state in job.states]
+def _evaluated(keeper: Keeper, task: Task, job: _Evaluate) -> list[Outcome] | Missing:
+    """Score networks; who asks has their states."""
+    states = keeper.find(job.states)
+    if isinstance(states, Missing):
+        return states
     found = evaluate(task, [state for state in states if state is not None], job.split)
-    return [replace(one, state=state) for one, state in zip(found, job.states, strict=True)]
-
-
-def _again(setup: _Setup, task: Task) -> Again:
-    return lambda run, stop: cast("Weights | None", advance(task, setup.stack, [run], [None], 0, stop)[0].state)
+    return [replace(one, state=None) for one in found]
 
 
 def _on_cpu(outcome: Outcome) -> Outcome:
@@ -219,7 +221,7 @@ class Trainer:
         self._automatic = workers is None and self.device == "cpu"
         self.workers = (cores() if self.device == "cpu" else 1) if workers is None else workers
         self._specs = (spec, *others)
-        setup = _Setup(self._specs, stack, self.device, self.workers)
+        setup = _Setup(self._specs, stack, self.device, own_process=self.workers > 0)
         self._dropped = Dropped()
         self._pool = Pool(_handler, setup, self.workers, time_limit) if self.workers else _Here(setup)
         self._choose(0)
@@ -299,38 +301,60 @@ class Trainer:
         The groups that train together follow from the order of the runs alone, never from the
         number of workers, so that results do not depend on it.
         """
-        size = self.facts.group
+        size, keeps = self.facts.group, self.workers == 1  # of several, another may get the next job
+        cuts = [slice(k, k + size) for k in range(0, len(runs), size)]
         jobs = [
-            _Advance(
-                self._task, tuple(runs[k : k + size]), tuple(states[k : k + size]), start, stop, self._dropped.take()
-            )
-            for k in range(0, len(runs), size)
+            _Advance(self._task, tuple(runs[cut]), tuple(states[cut]), start, stop, keeps, self._dropped.take())
+            for cut in cuts
         ]
-        found = self._gather(jobs)
-        self._dropped.watch(found)
-        return found
+        return self._gather(jobs)
 
     def evaluate(self, states: Sequence[TrainingState], split: str) -> list[Outcome]:
         """Score trained networks on "validation" or "heldout", with what is right sample by sample."""
         size = self.facts.group
-        return self._gather(
+        found = self._gather(
             [_Evaluate(self._task, tuple(states[k : k + size]), split) for k in range(0, len(states), size)]
         )
+        return [replace(one, state=state) if one.score else one for one, state in zip(found, states, strict=True)]
 
     def _gather(self, jobs: Sequence[_Advance | _Evaluate]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for job, result in zip(jobs, self._pool.map(jobs), strict=True):
-            outcomes += self._singly(job) if isinstance(result, Lost) else result
+            outcomes += self._singly(job) if isinstance(found := self._found(job, result), Lost) else found
+        self._dropped.watch(outcomes)
         return outcomes
+
+    def _found(self, job: _Advance | _Evaluate, result: Any) -> list[Outcome] | Lost:  # noqa: ANN401 - what a pool gives
+        """Return a job's result; where a network that it needs was lost with its worker, train that again first."""
+        if not isinstance(result, Missing):
+            return result
+        again = [self._again(state) if isinstance(state, Ticket) else state for state in job.states]
+        for one in again:
+            if isinstance(one, Lost):
+                return one
+        (result,) = self._pool.map([replace(job, states=tuple(again))])
+        return Lost("the process that had its network died twice") if isinstance(result, Missing) else result
+
+    def _again(self, ticket: Ticket) -> TrainingState | Lost:
+        """Train a network again, rung by rung, so that each has the time that it had."""
+        state: TrainingState | None = None
+        for start, stop in pairwise((0, *ticket.stops)):
+            (result,) = self._pool.map([_Advance(self._task, (ticket.run,), (state,), start, stop, self.workers == 1)])
+            if isinstance(result, Lost | Missing):
+                return result if isinstance(result, Lost) else Lost("the process that had its network died again")
+            if (state := result[0].state) is None:
+                return Lost(result[0].failure or "gave no result when it was trained again")
+            self._dropped.watch(result)
+        return Lost("was never trained") if state is None else state
 
     def _singly(self, job: _Advance | _Evaluate) -> list[Outcome]:
         """Try each run of a lost job alone, so that one bad candidate does not take others with it."""
-        results = self._pool.map(_alone(job))
+        alone = _alone(job)
+        results = [self._found(*pair) for pair in zip(alone, self._pool.map(alone), strict=True)]
         return [Outcome(None, None, r.reason) if isinstance(r, Lost) else r[0] for r in results]
 
 
-def _alone(job: _Advance | _Evaluate) -> list[Job]:
+def _alone(job: _Advance | _Evaluate) -> list[_Advance | _Evaluate]:
     if isinstance(job, _Evaluate):
-        return [_Evaluate(job.task, (state,), job.split) for state in job.states]
-    pairs = zip(job.runs, job.states, strict=True)
-    return [_Advance(job.task, (run,), (state,), job.start, job.stop) for run, state in pairs]
+        return [replace(job, states=(state,)) for state in job.states]
+    return [replace(job, runs=(run,), states=(state,)) for run, state in zip(job.runs, job.states, strict=True)]

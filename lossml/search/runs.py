@@ -108,7 +108,6 @@ def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener, *, conf
     ordinary = Run(loss_of(zoo.program_of("ce"), 1.0, facts.prior))
     times = trainer.settle(ordinary)
     task, *also = _tasks(trainer)
-    trainer.prepare(ordinary, recipe.cohort)
     folders.provenance(
         run,
         device=trainer.device,
@@ -120,6 +119,7 @@ def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener, *, conf
     listener(Started(recipe, facts, trainer.device, trainer.workers, str(run), times))
     deadline = monotonic() + recipe.time_limit if recipe.time_limit else float("inf")
     training = over_tasks(recipe, run, trainer.each(), listener) if recipe.trainings > 1 else trainer
+    trainer.prepare(ordinary, recipe.cohort)
     with folders.reading(run):
         going = Search(recipe, Journal(run / folders.JOURNAL, recipe.aim, recipe.stages), training, listener)
     if not going.is_done:

@@ -259,13 +259,15 @@ def test_what_is_ignored_has_no_gradient_under_any_slope(called):
 
 @pytest.mark.parametrize("reduction", ["sum", "mean", "none"])
 def test_a_half_precision_gradient_is_scaled_in_single_precision(called, reduction):
-    """A slope that half precision cannot hold, such as a loss scale, is applied before the gradient is rounded."""
-    source, (logits, target) = triton_source(parse("-y*logp"), header="A loss."), points((6, 5))
-    shape, logits = (6,) if reduction == "none" else (), logits.half() / 8
-    for scale in (2.0**-14 / 3, 2.0**16 / 3, 2.0**17 / 3):
-        found = called("under", source, {"reduction": reduction}, logits, target, torch.full(shape, scale))
-        exact = called("under", source, {"reduction": reduction}, logits.float(), target, torch.full(shape, scale))
-        torch.testing.assert_close(found, exact.half(), rtol=2e-3, atol=2.0**-24)
+    """A slope such as a loss scale, and a mean's total, come before rounding: nothing is lost below or above."""
+    logits, target = points((64, 10), spread=4.0)
+    logits, shape = logits.half(), (64,) if reduction == "none" else ()
+    for text in ("-y*logp", "(p - y)^2", "y/p"):
+        source = triton_source(parse(text), header="A loss.")
+        for scale in (2.0**-14 / 3, 1.0, 2.0**16 / 3):
+            found = called("under", source, {"reduction": reduction}, logits, target, torch.full(shape, scale))
+            exact = called("under", source, {"reduction": reduction}, logits.float(), target, torch.full(shape, scale))
+            torch.testing.assert_close(found, exact.half(), rtol=2e-3, atol=2.0**-24)
 
 
 def test_without_a_gpu_the_file_is_the_torch_form(helper):

@@ -87,6 +87,13 @@ def test_compiled_passes_train_as_operations_do(name, count, by_operations):
         assert_close(task, run.seed, one, other)
 
 
+def test_tasks_take_turns_with_what_is_compiled_for_each():
+    """A task that is gone on with after another, for which the compiler forgot it, trains as it did."""
+    one, other = (on_device(images(NETWORKS["large"], compiled=1, steps=steps), "cuda") for steps in (16, 32))
+    first, _, again = (advance(task, stack, runs(), [None], 0, 8)[0] for task in (one, other, one))
+    assert_close(one, 0, again.state.parameters, first.state.parameters)
+
+
 def test_what_cannot_be_compiled_is_recorded_as_it_is():
     """A network that a compiler gives up on is no reason to go without a graph."""
 

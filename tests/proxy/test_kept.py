@@ -3,13 +3,15 @@
 import gc
 import os
 import signal
+import time
 
 import psutil
 import pytest
+import torch
 
 from lossml.backend import ProgramLoss, stack
 from lossml.proxy import Run, TaskSpec, Trainer
-from lossml.proxy.kept import Dropped, Keeper
+from lossml.proxy.kept import Dropped, Keeper, Missing
 from lossml.proxy.train import Outcome, Ticket, Weights
 
 TEXTS = ("-y*logp", "-y*p", "(p - y)^2")
@@ -50,6 +52,57 @@ def test_what_a_lost_worker_kept_is_trained_again():
     assert trained(1, kill) == trained(0)
 
 
+class Slow(torch.nn.Module):
+    """A stack of losses that takes its time."""
+
+    def __init__(self, losses):
+        super().__init__()
+        self.inner = stack(losses)
+
+    def forward(self, logits, target):
+        time.sleep(0.03)
+        return self.inner(logits, target)
+
+
+@pytest.mark.slow
+def test_a_network_that_is_trained_again_has_the_time_that_it_had():
+    """The limit is for the way from one rung to the next, not for making up what a lost worker had done."""
+    (run, *_) = runs()
+    with Trainer(TaskSpec("digits"), Slow, workers=1, device="cpu", time_limit=4.0) as trainer:
+        (first,) = trainer.advance([run], [None], 0, 1)
+        kill(trainer)
+        (second,) = trainer.advance([run], [first.state], 1, 2)
+    assert (first.failure, second.failure) == (None, None)
+    assert second.state.stops == (1, 2)
+
+
+def deadly(losses):
+    """Stack losses, and die of one that is none."""
+    if any(type(loss) is torch.nn.Identity for loss in losses):
+        os._exit(7)
+    return stack(losses)
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_be_trained_again_has_failed_alone():
+    """Where making up for a lost worker fails, that network's failure is told, and others go on as they were."""
+    good, bad, wild = runs()[0], Run(torch.nn.Identity()), Run(ProgramLoss("-y*logp"), 1e30, 0)
+    with Trainer(TaskSpec("digits"), deadly, workers=1, device="cpu") as trainer:
+        (first,) = trainer.advance([good], [None], 0, 1)
+        tickets = [first.state, Ticket("a", bad, (1,)), Ticket("b", wild, (1,))]
+        found = trainer.advance([good, bad, wild], tickets, 1, 2)
+        held = trainer.evaluate(tickets, "heldout")
+    with Trainer(TaskSpec("digits"), stack, workers=0, device="cpu") as trainer:
+        (begun,) = trainer.advance([good], [None], 0, 1)
+        (expected,) = trainer.advance([good], [begun.state], 1, 2)
+    assert found[0].score.nll == expected.score.nll
+    for outcomes in (found, held):
+        assert outcomes[0].failure is None
+        assert "died" in outcomes[1].failure
+        assert "diverged" in outcomes[2].failure
+    assert held[0].state is first.state
+
+
 def outcome(number):
     return Outcome(Weights(*[None] * 3, {}, number), None)
 
@@ -57,7 +110,9 @@ def outcome(number):
 def test_what_nobody_holds_is_dropped():
     """A worker forgets a network once its ticket is gone on the other side, and not before; each is told once."""
     keeper, dropped = Keeper(), Dropped()
-    tickets = [one.state for one in keeper.keep(runs(), [outcome(k) for k in range(3)], 1)]
+    begun = keeper.keep(runs(), [None] * 3, [outcome(k) for k in range(3)], 1)
+    tickets = [one.state for one in keeper.keep(runs(), [one.state for one in begun], begun_again(begun), 4)]
+    assert [ticket.stops for ticket in tickets] == [(1, 4)] * 3
     dropped.watch([Outcome(ticket, None) for ticket in tickets])
     gc.collect()
     assert dropped.take() == ()
@@ -68,16 +123,17 @@ def test_what_nobody_holds_is_dropped():
     assert sorted(gone) == sorted(numbers[1:])
     assert dropped.take() == ()
     keeper.drop(gone)
-    asked = []
-    assert keeper.find(tickets[0], lambda *given: asked.append(given)).step == 0
-    assert not asked
-    lost = Ticket(numbers[2], runs()[2], 4)
-    keeper.find(lost, lambda *given: asked.append(given))
-    assert asked == [(lost.run, 4)]
+    assert [one.step for one in keeper.find(tickets)] == [10]
+    assert keeper.find([None]) == [None]
+    assert keeper.find([*tickets, Ticket(numbers[2], runs()[2], (4,))]) == Missing()
+
+
+def begun_again(begun):
+    return [outcome(10 + k) for k in range(len(begun))]
 
 
 def test_a_failed_run_has_no_ticket():
     """Where training failed there is nothing to keep."""
-    (found,) = Keeper().keep(runs()[:1], [Outcome(None, None, "diverged")], 1)
+    (found,) = Keeper().keep(runs()[:1], [None], [Outcome(None, None, "diverged")], 1)
     assert found.state is None
     assert found.failure == "diverged"
