@@ -28,9 +28,9 @@ from proxies import passing, runs
 from lossml.backend import ProgramLoss, stack
 from lossml.program import Node
 from lossml.proxy import Outcome, Run, Task, TaskSpec, Trainer, load_task, passes
+from lossml.proxy.jobs import on_device
 from lossml.proxy.networks import StridedConv
 from lossml.proxy.train import SIXTEENTHS, advance
-from lossml.proxy.trainer import on_device
 
 ROUNDS, COUNTS, SEEDS, CANDIDATES, ALONE = 3, (16, 256), 5, 32, 8
 CROSS_ENTROPY = "-sum_C(y*logp)"

@@ -2,11 +2,12 @@
 
 from lossml.backend.weighting import IGNORED
 from lossml.proxy.data import DataStatus
+from lossml.proxy.jobs import Facts
 from lossml.proxy.metrics import Score
 from lossml.proxy.task import Split, Task
 from lossml.proxy.tasks import TaskSpec, datasets_status, load_task, task_names
 from lossml.proxy.train import Outcome, Run, TrainingState
-from lossml.proxy.trainer import Facts, Trainer
+from lossml.proxy.trainer import Trainer
 
 __all__ = [
     "IGNORED",

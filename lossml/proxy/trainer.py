@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 from types import TracebackType
@@ -13,155 +13,22 @@ from typing import Any, Self, cast
 import torch
 
 from lossml.errors import UsageError
-from lossml.proxy.kept import Dropped, Keeper, Missing
-from lossml.proxy.pool import Handler, Lost, Pool, answer
-from lossml.proxy.task import Split, Task
-from lossml.proxy.tasks import TaskSpec, load_task
-from lossml.proxy.train import Outcome, Run, Stack, Ticket, TrainingState, Weights, advance, evaluate, pace
+from lossml.proxy.jobs import Advance, Ask, Evaluate, Facts, Job, Pace, Setup, handler
+from lossml.proxy.kept import Dropped, Missing
+from lossml.proxy.pool import Lost, Pool, answer
+from lossml.proxy.tasks import TaskSpec
+from lossml.proxy.train import Outcome, Run, Stack, Ticket, TrainingState
 
 TIME_LIMIT = 600.0  # seconds for one group of runs
 ROUNDS, TRIED = 3, 0.2  # how often each number of workers is tried, and for how many seconds
 ENOUGH = 0.95  # share of the best speed with which fewer workers are kept
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a search needs to know of a task.
-
-    Attributes:
-        name: of the task.
-        classes: number of classes.
-        prior: share of each class in the training split.
-        steps: optimizer steps of full training.
-        group: networks trained as one batch.
-        sizes: samples in the training, validation and held-out split.
-        parameters: weights of the network.
-        pixels: of a mask; 1 where a sample has one class.
-        bfloat16: whether networks train in mixed precision, which a processor's or card's own instructions decide.
-    """
-
-    name: str
-    classes: int
-    prior: tuple[float, ...]
-    steps: int
-    group: int
-    sizes: tuple[int, int, int]
-    parameters: int
-    pixels: int = 1
-    bfloat16: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Setup:
-    specs: tuple[TaskSpec, ...]
-    stack: Stack
-    device: str
-    own_process: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Advance:
-    task: int
-    runs: tuple[Run, ...]
-    states: tuple[TrainingState | None, ...]
-    start: int
-    stop: int
-    keeps: bool = False
-    dropped: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Evaluate:
-    task: int
-    states: tuple[TrainingState, ...]
-    split: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pace:
-    task: int
-    runs: tuple[Run, ...]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Ask:
-    task: int
-
-
-Job = _Advance | _Evaluate | _Pace | _Ask
-
-
-def on_device(task: Task, device: str) -> Task:
-    """Bring a task's data to a device, as one tensor each."""
-    parts = {
-        name: Split(split.inputs.to(device), split.targets.to(device))
-        for name in ("train", "validation", "heldout")
-        if (split := getattr(task, name))
-    }
-    return replace(task, **parts)
-
-
-def _facts(task: Task) -> Facts:
-    sizes = (len(task.train), len(task.validation), len(task.heldout))
-    weights = sum(parameter.numel() for parameter in task.network().parameters())
-    return Facts(
-        task.name, task.classes, task.prior, task.steps, task.group, sizes, weights, task.pixels, task.bfloat16
-    )
-
-
-def _handler(setup: _Setup) -> Handler:
-    """Load the tasks and return what answers jobs; runs in each worker."""
-    if setup.own_process and setup.device == "cpu":
-        torch.set_num_threads(1)
-    if setup.device.startswith("cuda:"):
-        torch.cuda.set_device(setup.device)  # what is recorded is recorded on the current device
-    tasks = [on_device(load_task(spec, setup.device), setup.device) for spec in setup.specs]
-    keeper = Keeper()
-
-    def handle(job: Job) -> object:
-        task = tasks[job.task]
-        if isinstance(job, _Advance):
-            return _advanced(setup, keeper, task, job)
-        if isinstance(job, _Evaluate):
-            return _evaluated(keeper, task, job)
-        if isinstance(job, _Pace):
-            return pace(task, setup.stack, job.runs, job.seconds)
-        return _facts(task)
-
-    return handle
-
-
-def _advanced(setup: _Setup, keeper: Keeper, task: Task, job: _Advance) -> list[Outcome] | Missing:
-    keeper.drop(job.dropped)
-    states = keeper.find(job.states)
-    if isinstance(states, Missing):
-        return states
-    found = advance(task, setup.stack, job.runs, states, job.start, job.stop)
-    if job.keeps:
-        return keeper.keep(job.runs, job.states, found, job.stop)
-    return [_on_cpu(one) for one in found] if setup.own_process else found
-
-
-def _evaluated(keeper: Keeper, task: Task, job: _Evaluate) -> list[Outcome] | Missing:
-    """Score networks; who asks has their states."""
-    states = keeper.find(job.states)
-    if isinstance(states, Missing):
-        return states
-    found = evaluate(task, [state for state in states if state is not None], job.split)
-    return [replace(one, state=None) for one in found]
-
-
-def _on_cpu(outcome: Outcome) -> Outcome:
-    state = outcome.state
-    return replace(outcome, state=state.cpu()) if isinstance(state, Weights) else outcome
-
-
 class _Here:
     """Answers jobs in this process; what kills it kills the search."""
 
-    def __init__(self, setup: _Setup) -> None:
-        self._handle = _handler(setup)
+    def __init__(self, setup: Setup) -> None:
+        self._handle = handler(setup)
 
     def map(self, jobs: Sequence[Job]) -> list[Any]:
         return [answer(self._handle, job) for job in jobs]
@@ -221,14 +88,14 @@ class Trainer:
         self._automatic = workers is None and self.device == "cpu"
         self.workers = (cores() if self.device == "cpu" else 1) if workers is None else workers
         self._specs = (spec, *others)
-        setup = _Setup(self._specs, stack, self.device, own_process=self.workers > 0)
+        setup = Setup(self._specs, stack, self.device, own_process=self.workers > 0)
         self._dropped = Dropped()
-        self._pool = Pool(_handler, setup, self.workers, time_limit) if self.workers else _Here(setup)
+        self._pool = Pool(handler, setup, self.workers, time_limit) if self.workers else _Here(setup)
         self._choose(0)
 
     def _choose(self, task: int) -> None:
         """Take the task of that place."""
-        facts = self._pool.map([_Ask(task)])[0]
+        facts = self._pool.map([Ask(task)])[0]
         if isinstance(facts, Lost):
             self._pool.close()
             name = self._specs[task].name
@@ -260,7 +127,7 @@ class Trainer:
             together: how many networks will begin side by side, as far as the task's group goes.
         """
         if isinstance(self._pool, Pool) and self.device.startswith("cuda"):
-            self._pool.begin(_Pace(self._task, (run,) * min(together, self.facts.group), 0.0))
+            self._pool.begin(Pace(self._task, (run,) * min(together, self.facts.group), 0.0))
 
     def settle(self, run: Run) -> float:
         """Measure how many workers are of use here and end the others, where their number was left open.
@@ -277,7 +144,7 @@ class Trainer:
         if not (self._automatic and isinstance(self._pool, Pool) and self.workers > 1):
             return 0.0
         runs = (run,) * self.facts.group
-        self._pool.map([_Pace(self._task, runs, 0.0)] * self.workers)  # what is first used is first loaded
+        self._pool.map([Pace(self._task, runs, 0.0)] * self.workers)  # what is first used is first loaded
         counts = sorted({1, self.workers // 2, self.workers})
         rounds = [{count: self._speed(runs, count) for count in counts} for _ in range(ROUNDS)]
         if not all(speed for speeds in rounds for speed in speeds.values()):
@@ -288,7 +155,7 @@ class Trainer:
 
     def _speed(self, runs: tuple[Run, ...], count: int) -> float:
         """Return the steps a second of so many workers together; 0 where one of them gave none."""
-        found = self._pool.map([_Pace(self._task, runs, TRIED)] * count)
+        found = self._pool.map([Pace(self._task, runs, TRIED)] * count)
         return 0.0 if any(isinstance(one, Lost) for one in found) else sum(found)
 
     def advance(
@@ -304,7 +171,7 @@ class Trainer:
         size, keeps = self.facts.group, self.workers == 1  # of several, another may get the next job
         cuts = [slice(k, k + size) for k in range(0, len(runs), size)]
         jobs = [
-            _Advance(self._task, tuple(runs[cut]), tuple(states[cut]), start, stop, keeps, self._dropped.take())
+            Advance(self._task, tuple(runs[cut]), tuple(states[cut]), start, stop, keeps, self._dropped.take())
             for cut in cuts
         ]
         return self._gather(jobs)
@@ -313,18 +180,18 @@ class Trainer:
         """Score trained networks on "validation" or "heldout", with what is right sample by sample."""
         size = self.facts.group
         found = self._gather(
-            [_Evaluate(self._task, tuple(states[k : k + size]), split) for k in range(0, len(states), size)]
+            [Evaluate(self._task, tuple(states[k : k + size]), split) for k in range(0, len(states), size)]
         )
         return [replace(one, state=state) if one.score else one for one, state in zip(found, states, strict=True)]
 
-    def _gather(self, jobs: Sequence[_Advance | _Evaluate]) -> list[Outcome]:
+    def _gather(self, jobs: Sequence[Advance | Evaluate]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for job, result in zip(jobs, self._pool.map(jobs), strict=True):
             outcomes += self._singly(job) if isinstance(found := self._found(job, result), Lost) else found
         self._dropped.watch(outcomes)
         return outcomes
 
-    def _found(self, job: _Advance | _Evaluate, result: Any) -> list[Outcome] | Lost:  # noqa: ANN401 - what a pool gives
+    def _found(self, job: Advance | Evaluate, result: Any) -> list[Outcome] | Lost:  # noqa: ANN401 - what a pool gives
         """Return a job's result; where a network that it needs was lost with its worker, train that again first."""
         if not isinstance(result, Missing):
             return result
@@ -339,7 +206,7 @@ class Trainer:
         """Train a network again, rung by rung, so that each has the time that it had."""
         state: TrainingState | None = None
         for start, stop in pairwise((0, *ticket.stops)):
-            (result,) = self._pool.map([_Advance(self._task, (ticket.run,), (state,), start, stop, self.workers == 1)])
+            (result,) = self._pool.map([Advance(self._task, (ticket.run,), (state,), start, stop, self.workers == 1)])
             if isinstance(result, Lost | Missing):
                 return result if isinstance(result, Lost) else Lost("the process that had its network died again")
             if (state := result[0].state) is None:
@@ -347,14 +214,14 @@ class Trainer:
             self._dropped.watch(result)
         return Lost("was never trained") if state is None else state
 
-    def _singly(self, job: _Advance | _Evaluate) -> list[Outcome]:
+    def _singly(self, job: Advance | Evaluate) -> list[Outcome]:
         """Try each run of a lost job alone, so that one bad candidate does not take others with it."""
         alone = _alone(job)
         results = [self._found(*pair) for pair in zip(alone, self._pool.map(alone), strict=True)]
         return [Outcome(None, None, r.reason) if isinstance(r, Lost) else r[0] for r in results]
 
 
-def _alone(job: _Advance | _Evaluate) -> list[_Advance | _Evaluate]:
-    if isinstance(job, _Evaluate):
+def _alone(job: Advance | Evaluate) -> list[Advance | Evaluate]:
+    if isinstance(job, Evaluate):
         return [replace(job, states=(state,)) for state in job.states]
     return [replace(job, runs=(run,), states=(state,)) for run, state in zip(job.runs, job.states, strict=True)]

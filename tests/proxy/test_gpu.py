@@ -8,9 +8,9 @@ import torch
 from lossml.backend import ProgramLoss, stack
 from lossml.proxy import Run, Split, Task, passes
 from lossml.proxy.augment import flip_and_shift
+from lossml.proxy.jobs import on_device
 from lossml.proxy.networks import MLP, EncoderDecoder, MatrixConv, PooledConv, ResNet18, StridedConv
 from lossml.proxy.train import advance, evaluate, initial
-from lossml.proxy.trainer import on_device
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 FILTERS = torch.randn(24, 3, 2, 2, generator=torch.Generator().manual_seed(2)) / 4

@@ -1,6 +1,6 @@
 """Training many networks at once is training each alone, in any pieces, and one bad loss harms no other."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -47,6 +47,23 @@ def test_together_is_each_alone(task):
         (alone,) = advance(task, stack, [run], [None], 0, 8)
         same(together[k], alone, tolerance=2e-4)
         assert together[k].score.accuracy == pytest.approx(alone.score.accuracy, abs=0.01)
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes a network, and cannot be looked up in a table."""
+
+    widths: list[int]
+
+    def __call__(self):
+        return MLP(64, *self.widths, 10)
+
+
+def test_whatever_makes_a_network_makes_it(task):
+    """A maker that has no hash trains as a function does."""
+    ours, theirs = (replace(task, network=make) for make in (Maker([32]), lambda: MLP(64, 32, 10)))
+    one, other = (advance(each, stack, runs()[:2], [None] * 2, 0, 1)[1] for each in (ours, theirs))
+    same(one, other)
 
 
 def test_training_can_be_cut_anywhere(task):
