@@ -43,6 +43,7 @@ from scipy import stats
 from lossml.backend import stack
 from lossml.program import parse, show
 from lossml.proxy import Outcome, Run, Trainer, Weights
+from lossml.search.cohort import Waiting
 from lossml.search.compare import Row, compare
 from lossml.search.confirm import TUNED, Verdict, finalists, judged
 from lossml.search.events import silent
@@ -111,6 +112,9 @@ class OwnSeeds:
     def advance(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> list[Outcome]:
         own = [replace(run, seed=run.seed + zlib.crc32(show(run.loss.program).encode())) for run in runs]
         return self._trainer.advance(own, states, start, stop)
+
+    def begin(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> Waiting:
+        return lambda: self.advance(runs, states, start, stop)
 
 
 def disguised(number: int) -> dict[str, Any]:

@@ -35,8 +35,9 @@ from lossml.backend import gradient_scale
 from lossml.program import parse, show
 from lossml.proxy import Outcome, Run, Task, TrainingState
 from lossml.proxy.train import advance, evaluate
+from lossml.search.cohort import Waiting, loss_of, metrics_of
 from lossml.search.events import silent
-from lossml.search.loop import Search, loss_of, metrics_of
+from lossml.search.loop import Search
 from lossml.search.recipe import Recipe
 from lossml.search.records import FULL, finalists
 from lossml.search.several import Several, gauged
@@ -59,6 +60,9 @@ class Here:
         self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
     ) -> list[Outcome]:
         return advance(self.task, backend.stack, runs, states, start, stop)
+
+    def begin(self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int) -> Waiting:
+        return lambda: self.advance(runs, states, start, stop)
 
     def evaluate(self, states: Sequence[TrainingState], split: str) -> list[Outcome]:
         return evaluate(self.task, states, split)

@@ -38,7 +38,7 @@ from lossml.backend import ProgramLoss, stack
 from lossml.program import parse
 from lossml.proxy import Run, Task
 from lossml.proxy.train import advance, evaluate
-from lossml.search.loop import metrics_of
+from lossml.search.cohort import metrics_of
 from lossml.search.records import FULL
 from lossml.search.trainings import Design
 

@@ -17,6 +17,7 @@ from lossml.backend import descent, stack
 from lossml.program import Node, show
 from lossml.proxy import Facts, Outcome, Run, Task, Weights
 from lossml.proxy.train import advance
+from lossml.search.cohort import Waiting
 
 GROUP = 512  # networks in one batch: more are hardly faster, and memory is not endless
 Request = tuple[Sequence[Run], Sequence[Weights | None], int, int]
@@ -53,6 +54,9 @@ class Seat:
     def advance(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> list[Outcome]:
         self.asked.put((runs, states, start, stop))
         return self.answered.get()
+
+    def begin(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> Waiting:
+        return lambda: self.advance(runs, states, start, stop)
 
     def work(self, job: Callable[["Seat"], None]) -> None:
         torch.set_num_threads(1)  # each thread has its own number

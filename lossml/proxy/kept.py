@@ -4,10 +4,10 @@ Megabytes of weights and moments take longer to hand over than the few steps to 
 network came about, so that where the worker that has it was lost, another can train it again.
 """
 
-import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from uuid import uuid4
+from weakref import ReferenceType, ref
 
 from lossml.proxy.train import Outcome, Run, Ticket, TrainingState, Weights
 
@@ -58,21 +58,24 @@ class Keeper:
 
 
 class Dropped:
-    """Numbers of the tickets that nobody holds any more; a leaf on the side that holds tickets."""
+    """Numbers of the tickets that nobody holds any more; a leaf on the side that holds tickets.
+
+    It looks when it is asked. Were it called as a ticket goes, an interrupt that comes just then would be lost,
+    as Python ignores what is raised there.
+    """
 
     def __init__(self) -> None:
-        """Nothing is dropped yet."""
-        self._numbers: list[str] = []
+        """Watch nothing yet."""
+        self._watched: dict[str, ReferenceType[Ticket]] = {}
 
     def watch(self, outcomes: Iterable[Outcome]) -> None:
-        """Note the tickets of outcomes when they are no longer held."""
-        for state in (outcome.state for outcome in outcomes):
-            if isinstance(state, Ticket):
-                weakref.finalize(state, self._numbers.append, state.number).atexit = False
+        """Watch the tickets of outcomes."""
+        states = [outcome.state for outcome in outcomes]
+        self._watched.update({state.number: ref(state) for state in states if isinstance(state, Ticket)})
 
     def take(self) -> tuple[str, ...]:
         """Return those dropped since the last call."""
-        found: list[str] = []
-        while self._numbers:  # others may be noted meanwhile
-            found.append(self._numbers.pop())
-        return tuple(found)
+        found = tuple(number for number, ticket in self._watched.items() if ticket() is None)
+        for number in found:
+            del self._watched[number]
+        return found

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count as counted
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from time import monotonic
@@ -20,7 +21,7 @@ from lossml.errors import LossMLError
 
 Handler = Callable[[Any], Any]
 _SPAWN = multiprocessing.get_context("spawn")
-UNHEARD = -1  # place of a result that nobody waits for
+UNHEARD = -1  # number of a result that nobody waits for
 BEFORE = {
     "OMP_WAIT_POLICY": "passive",  # idle threads must not spin beside other workers
     "MALLOC_MMAP_THRESHOLD_": str(2**25),  # the most that glibc takes: memory that a step frees and the next asks for
@@ -110,6 +111,8 @@ class Pool:
         self._make, self._argument, self.time_limit = make, argument, time_limit
         for name, value in BEFORE.items():
             os.environ.setdefault(name, value)
+        self._numbers, self._waiting = counted(), deque[tuple[int, Any]]()
+        self._results: dict[int, Any] = {}
         self._workers = [self._start() for _ in range(count)]
         try:
             for worker in self._workers:
@@ -137,18 +140,29 @@ class Pool:
 
     def map(self, jobs: Sequence[Any]) -> list[Any]:
         """Work off jobs, each by any worker; gives results in order, `Lost` for what gave none."""
-        results: list[Any] = [Lost("not done")] * len(jobs)
-        waiting = deque(enumerate(jobs))
-        while waiting or any(worker.job is not None for worker in self._workers):
-            self._hand_out(waiting)
-            self._collect(results)
-        return results
+        return self.wait(self.submit(jobs))
+
+    def submit(self, jobs: Sequence[Any]) -> list[int]:
+        """Give jobs to idle workers, and the rest after them when somebody waits; returns what to wait for."""
+        numbers = [next(self._numbers) for _ in jobs]
+        self._waiting.extend(zip(numbers, jobs, strict=True))
+        self._hand_out()
+        return numbers
+
+    def wait(self, numbers: Sequence[int]) -> list[Any]:
+        """Wait for jobs, each once; gives results in order, `Lost` for what gave none."""
+        while any(number not in self._results for number in numbers):
+            self._hand_out()
+            self._collect()
+        return [self._results.pop(number) for number in numbers]
 
     def begin(self, job: object) -> None:
         """Give every worker a job whose result nobody waits for, such as to load what later jobs need."""
-        self._hand_out(deque([(UNHEARD, job)] * len(self._workers)))
+        self._waiting.extend([(UNHEARD, job)] * len(self._workers))
+        self._hand_out()
 
-    def _hand_out(self, waiting: deque[tuple[int, Any]]) -> None:
+    def _hand_out(self) -> None:
+        waiting = self._waiting
         for place, worker in enumerate(self._workers):
             if not waiting or worker.job is not None:
                 continue
@@ -160,7 +174,7 @@ class Pool:
             worker.job, _ = waiting.popleft()
             worker.deadline = monotonic() + self.time_limit
 
-    def _collect(self, results: list[Any]) -> None:
+    def _collect(self) -> None:
         busy = [worker for worker in self._workers if worker.job is not None]
         if not busy:
             return
@@ -178,7 +192,7 @@ class Pool:
             else:
                 continue
             if job != UNHEARD:
-                results[job] = found
+                self._results[job] = found
 
     def _receive(self, place: int, worker: _Worker) -> object:
         try:

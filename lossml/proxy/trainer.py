@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import pairwise
@@ -32,6 +32,13 @@ class _Here:
 
     def map(self, jobs: Sequence[Job]) -> list[Any]:
         return [answer(self._handle, job) for job in jobs]
+
+    def submit(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Do nothing yet: there is nobody else to do it."""
+        return jobs
+
+    def wait(self, jobs: Sequence[Job]) -> list[Any]:
+        return self.map(jobs)
 
     def close(self) -> None:
         pass
@@ -158,15 +165,19 @@ class Trainer:
         found = self._pool.map([Pace(self._task, runs, TRIED)] * count)
         return 0.0 if any(isinstance(one, Lost) for one in found) else sum(found)
 
-    def advance(
+    def begin(
         self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
-    ) -> list[Outcome]:
-        """Train runs from fidelity `start` to `stop`, in sixteenths; see `train.advance`.
+    ) -> Callable[[], list[Outcome]]:
+        """Begin to train runs from fidelity `start` to `stop`, in sixteenths; see `train.advance`.
 
-        The states of the outcomes are for this trainer to go on with: where there is one worker, the networks stay.
+        Workers begin at once, or after what they were given before; without any, who waits does it.
 
         The groups that train together follow from the order of the runs alone, never from the
         number of workers, so that results do not depend on it.
+
+        Returns:
+            What waits for the outcomes, to be called once. Their states are for this trainer to go on with: where
+            there is one worker, the networks stay.
         """
         size, keeps = self.facts.group, self.workers == 1  # of several, another may get the next job
         cuts = [slice(k, k + size) for k in range(0, len(runs), size)]
@@ -174,19 +185,30 @@ class Trainer:
             Advance(self._task, tuple(runs[cut]), tuple(states[cut]), start, stop, keeps, self._dropped.take())
             for cut in cuts
         ]
-        return self._gather(jobs)
+        return self._gathering(jobs)
+
+    def advance(
+        self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
+    ) -> list[Outcome]:
+        """Train runs from fidelity `start` to `stop`; see `begin`."""
+        return self.begin(runs, states, start, stop)()
 
     def evaluate(self, states: Sequence[TrainingState], split: str) -> list[Outcome]:
         """Score trained networks on "validation" or "heldout", with what is right sample by sample."""
         size = self.facts.group
-        found = self._gather(
+        found = self._gathering(
             [Evaluate(self._task, tuple(states[k : k + size]), split) for k in range(0, len(states), size)]
-        )
+        )()
         return [replace(one, state=state) if one.score else one for one, state in zip(found, states, strict=True)]
 
-    def _gather(self, jobs: Sequence[Advance | Evaluate]) -> list[Outcome]:
+    def _gathering(self, jobs: Sequence[Advance | Evaluate]) -> Callable[[], list[Outcome]]:
+        """Begin jobs and return what gathers their outcomes."""
+        submitted: Any = self._pool.submit(jobs)  # what to wait for is the pool's own
+        return lambda: self._gathered(jobs, self._pool.wait(submitted))
+
+    def _gathered(self, jobs: Sequence[Advance | Evaluate], results: Sequence[Any]) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        for job, result in zip(jobs, self._pool.map(jobs), strict=True):
+        for job, result in zip(jobs, results, strict=True):
             outcomes += self._singly(job) if isinstance(found := self._found(job, result), Lost) else found
         self._dropped.watch(outcomes)
         return outcomes

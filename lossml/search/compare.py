@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from lossml.errors import LossMLError
 from lossml.proxy import Facts, Outcome, Run, TrainingState
+from lossml.search.cohort import metrics_of
 from lossml.search.events import Confirming, Listener
-from lossml.search.loop import metrics_of
 from lossml.search.objective import as_read, read_objective
 from lossml.search.records import FULL
 from lossml.search.results import Comparison, Contender, Design, Match, Row

@@ -1,19 +1,23 @@
-"""The search: cohorts of proposals, trained rung by rung, told to the journal."""
+"""The search: cohorts of proposals, trained rung by rung, told to the journal.
+
+A cohort's last rung, which few of it reach, trains while the next cohort is proposed and beside its first rung: workers
+would wait, and a network alone does not fill two. That proposal therefore sees of those few what they were worth one
+rung earlier, and the one after sees all; so it goes whoever is fast or slow, and when a search is resumed.
+"""
 
 import random
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Protocol
 
-import torch
-
-from lossml.backend import Crowd, ProgramLoss
+from lossml.backend import Crowd
 from lossml.evolve import Parent, Proposer
 from lossml.program import Node, parse, show
-from lossml.proxy import Facts, Outcome, Run, Score, TrainingState
-from lossml.search.events import CohortFinished, Listener, Proposed, RungStarted
+from lossml.proxy import Run
+from lossml.search.cohort import InTraining, Training, loss_of
+from lossml.search.events import CohortFinished, Listener, Proposed
 from lossml.search.propose import (
     ALL_RULES,
     Accepted,
@@ -25,9 +29,9 @@ from lossml.search.propose import (
     make_scale,
     make_surrogate,
 )
-from lossml.search.pruning import Fate, Measure, Measured, make_pruner, make_shadow, run_cohort
+from lossml.search.pruning import Climb, Measured, make_pruner, make_shadow
 from lossml.search.recipe import Recipe
-from lossml.search.records import Cohort, Gained, Metrics, State, Trial
+from lossml.search.records import Cohort, State, Trial
 
 SEARCH_SEED, MOST_TRIALS = 10**12, 10**6  # far from a confirmation's seeds, so that no luck is reused
 
@@ -44,70 +48,46 @@ class Ledger(Protocol):
         ...
 
 
-class Training(Protocol):
-    """Trains for a search; see `Trainer`, and `Several` for several trainings a trial."""
-
-    facts: Facts
-
-    def advance(
-        self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
-    ) -> list[Outcome]:
-        """Train runs from one fidelity to another."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class GainScore(Score):
-    """A score of one of several trainings, with its gain over cross-entropy; see `Several`."""
-
-    gain: float = 0.0
-
-
-def metrics_of(score: Score) -> Metrics:
-    """Keep a score's numbers."""
-    numbers = (score.accuracy, score.balanced_accuracy, score.nll, score.ece, score.miou, score.top5)
-    return Gained(*numbers, score.gain) if isinstance(score, GainScore) else Metrics(*numbers)
-
-
-def measured(outcome: Outcome) -> Measured:
-    """Return an outcome's metrics, or why it has none."""
-    if outcome.score is None:
-        return outcome.failure or "gave no result"
-    return metrics_of(outcome.score)
-
-
-def loss_of(program: Node, scale: float, prior: Sequence[float]) -> ProgramLoss:
-    """Build the loss that a trial trains with."""
-    return ProgramLoss(program, scale=scale, prior=torch.tensor(prior))
-
-
 def _parent(trial: Trial, program: Node, objective: str) -> Parent:
     return Parent.of(program, trial.number, () if trial.state is State.FAILED else trial.scores(objective))
 
 
-def _trained(trainer: Training, runs: Sequence[Run], rungs: Sequence[int], listener: Listener) -> Measure:
-    """Return what measures members of a cohort by training them on from where they stand."""
-    states: list[TrainingState | None] = [None] * len(runs)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Underway:
+    """A cohort that is being trained, or replayed.
 
-    def measure(members: Sequence[int], place: int) -> list[Measured]:
-        listener(RungStarted(rungs[place], len(members)))
-        start = rungs[place - 1] if place else 0
-        found = trainer.advance([runs[k] for k in members], [states[k] for k in members], start, rungs[place])
-        for k, outcome in zip(members, found, strict=True):
-            states[k] = outcome.state
-        return [measured(outcome) for outcome in found]
+    Attributes:
+        trials: as they were proposed.
+        climb: how far they are.
+        finish_rung: takes those that live to the next rung.
+        rejections: programs rejected untrained on the way to them, by reason.
+        proposing: seconds that took.
+        replayed: whether it is recorded already.
+    """
 
-    return measure
+    trials: Sequence[Trial]
+    climb: Climb
+    finish_rung: Callable[[], None]
+    rejections: Mapping[str, int]
+    proposing: float
+    replayed: bool = False
+
+    @property
+    def now(self) -> list[Trial]:
+        """Return the trials as they stand."""
+        rows = zip(self.trials, self.climb.fates, strict=True)
+        return [replace(trial, state=f.state, metrics=f.metrics, reason=f.reason) for trial, f in rows]
 
 
-def _stored(trials: Sequence[Trial]) -> Measure:
-    """Return what measures members of a recorded cohort by looking them up."""
+def _replayed(cohort: Cohort, trials: Sequence[Trial], climb: Climb) -> _Underway:
+    """Take a recorded cohort up again: what its trials are worth is looked up."""
 
-    def measure(members: Sequence[int], place: int) -> list[Measured]:
-        rows = [trials[k] for k in members]
-        return [row.metrics[place] if place < len(row.metrics) else row.reason for row in rows]
+    def finish_rung() -> None:
+        rows, place = [trials[k] for k in climb.living], climb.place
+        found: list[Measured] = [row.metrics[place] if place < len(row.metrics) else row.reason for row in rows]
+        climb.take(found)
 
-    return measure
+    return _Underway(trials, climb, finish_rung, cohort.rejections, cohort.seconds[0], replayed=True)
 
 
 class Search:
@@ -138,13 +118,13 @@ class Search:
         self._proposer = proposer or named
         self._surrogate = make_surrogate(recipe)
         self._shadow = make_shadow(make_pruner(recipe.pruner, recipe.cohort, recipe.stages))
-        self._trained = 0
+        self._trained, self._waited = 0, 0.0
+        self._tail: _Underway | None = None
         self._history: list[Parent] = []
         self._keys: set[str] = set()
         self._crowd = Crowd.of([], facts.classes, facts.pixels)
         for cohort, trials in ledger.cohorts():
-            run_cohort(self._shadow, cohort.size, recipe.aim, _stored(trials), recipe.stages)
-            self._finish(trials, replayed=True)
+            self._take_up(_replayed(cohort, trials, self._climb(cohort.size)))
 
     @property
     def is_done(self) -> bool:
@@ -153,7 +133,7 @@ class Search:
 
     @property
     def trained(self) -> int:
-        """How much was trained so far, in sixteenths of a full training."""
+        """How much was trained so far or is being trained, in sixteenths of a full training."""
         return self._trained
 
     def run(self, deadline: float, most: float = float("inf")) -> None:
@@ -165,24 +145,57 @@ class Search:
         """
         while not self.is_done and monotonic() < deadline and self.trained < most:
             try:
-                self._one_cohort(min(self._recipe.cohort, self._recipe.budget - len(self._history)))
+                cohort = self._begun(min(self._recipe.cohort, self._recipe.budget - len(self._history)))
             except ExhaustedError:
                 if not self._history:
                     raise
-                return  # what was found so far can be confirmed
+                break  # what was found so far can be confirmed
+            self._take_up(cohort)
+        self._end_tail()
 
-    def _one_cohort(self, size: int) -> None:
+    def _climb(self, size: int) -> Climb:
+        return Climb(self._shadow, size, self._recipe.aim, self._recipe.stages)
+
+    def _begun(self, size: int) -> _Underway:
+        """Propose a cohort and begin to train it."""
         began, start = monotonic(), len(self._history)
         plan = self._plan(size)
-        numbers = tuple(range(start, start + len(plan.accepted)))
-        self._listener(Proposed(numbers, plan.rejections))
-        planned = monotonic()
-        aim, stages = self._recipe.aim, self._recipe.stages
-        fates = run_cohort(self._shadow, len(numbers), aim, self._training(plan), stages)
-        cohort = Cohort(start, len(numbers), plan.rejections, (planned - began, monotonic() - planned))
-        trials = [_trial(*row) for row in zip(numbers, plan.accepted, fates, strict=True)]
-        self._ledger.record(cohort, trials)
-        self._finish(trials, replayed=False)
+        trials = [_trial(*row) for row in enumerate(plan.accepted, start)]
+        self._listener(Proposed(tuple(trial.number for trial in trials), plan.rejections))
+        climb, proposing = self._climb(len(trials)), monotonic() - began
+        training = InTraining(climb, self._runs(plan), self._recipe.stages, self._trainer, self._listener)
+        return _Underway(trials, climb, training.finish_rung, plan.rejections, proposing)
+
+    def _take_up(self, cohort: _Underway) -> None:
+        """Bring a cohort as far as the next proposal asks for: to its end, or to a last rung that few have to train."""
+        self._end_tail()
+        while cohort.climb.living and not cohort.climb.is_tail:
+            self._finish_rung(cohort)
+        self._remember(cohort.now)
+        self._tail = cohort
+        if not cohort.climb.living:
+            self._end_tail()
+
+    def _end_tail(self) -> None:
+        """Wait for the cohort before, if it is not done yet, and record it."""
+        if self._tail is None:
+            return
+        cohort, self._tail = self._tail, None
+        while cohort.climb.living:
+            self._finish_rung(cohort)
+        trials = cohort.now
+        start = trials[0].number
+        if not cohort.replayed:
+            seconds = cohort.proposing, self._waited
+            self._ledger.record(Cohort(start, len(trials), cohort.rejections, seconds), trials)
+        self._waited = 0.0
+        self._history[start:] = [_parent(trial, parse(trial.program), self._recipe.aim) for trial in trials]
+        self._listener(CohortFinished(tuple(trials), len(self._history), cohort.replayed))
+
+    def _finish_rung(self, cohort: _Underway) -> None:
+        began = monotonic()
+        cohort.finish_rung()
+        self._waited += monotonic() - began
 
     def _plan(self, size: int) -> Plan:
         rng = random.Random(f"{self._recipe.seed}/{len(self._history)}")  # noqa: S311 - reproducible, nothing secret
@@ -193,20 +206,18 @@ class Search:
             return plan
         return Plan(plan.accepted, dict(Counter(plan.rejections) + Counter(self._rejected_seeds)))
 
-    def _training(self, plan: Plan) -> Measure:
+    def _runs(self, plan: Plan) -> list[Run]:
         prior = self._trainer.facts.prior
         losses = [loss_of(one.proposal.program, one.scale, prior) for one in plan.accepted]
-        runs = [Run(loss, 1.0, _seed(self._recipe.seed, k)) for k, loss in enumerate(losses, len(self._history))]
-        return _trained(self._trainer, runs, self._recipe.stages, self._listener)
+        return [Run(loss, 1.0, _seed(self._recipe.seed, k)) for k, loss in enumerate(losses, len(self._history))]
 
-    def _finish(self, trials: Sequence[Trial], *, replayed: bool) -> None:
+    def _remember(self, trials: Sequence[Trial]) -> None:
         """Remember of trials what later cohorts ask for: a search is long, and the rest is in the ledger."""
         programs = [parse(trial.program) for trial in trials]
         self._history += [_parent(*row, self._recipe.aim) for row in zip(trials, programs, strict=True)]
         self._trained += sum(trial.trained(self._recipe.stages) for trial in trials)
         self._keys.update(key for trial in trials for key in trial.keys)
         self._crowd = self._crowd.plus(self._crowd.places(programs))
-        self._listener(CohortFinished(tuple(trials), len(self._history), replayed))
 
 
 def _seed(search: int, number: int) -> int:
@@ -214,16 +225,8 @@ def _seed(search: int, number: int) -> int:
     return SEARCH_SEED + MOST_TRIALS * search + number
 
 
-def _trial(number: int, one: Accepted, fate: Fate) -> Trial:
+def _trial(number: int, one: Accepted) -> Trial:
     proposal = one.proposal
     return Trial(
-        number,
-        show(proposal.program),
-        proposal.operator,
-        proposal.parents,
-        one.scale,
-        one.keys,
-        fate.state,
-        fate.metrics,
-        fate.reason,
+        number, show(proposal.program), proposal.operator, proposal.parents, one.scale, one.keys, State.RUNNING
     )

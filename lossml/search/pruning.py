@@ -66,37 +66,78 @@ def make_shadow(pruner: BasePruner) -> optuna.Study:
     return optuna.create_study(study_name=STUDY, direction="maximize", pruner=pruner)
 
 
+class Climb:
+    """A cohort on its way from rung to rung; a leaf that tells the pruner's study.
+
+    Every member reports before any is judged, and all are judged in order of their numbers, so that nothing depends on
+    who finished first.
+
+    Args:
+        shadow: the study in memory.
+        size: how many trials the cohort has, at least 1.
+        objective: what is compared.
+        rungs: the fidelities; with several trainings a trial, how much is trained after each of them.
+
+    Attributes:
+        place: of the rung that the living are to be trained to, as long as some are.
+        fates: one per member, in order.
+    """
+
+    def __init__(self, shadow: optuna.Study, size: int, objective: str, rungs: Sequence[int] = RUNGS) -> None:
+        """Put all members before the first rung."""
+        self._shadow, self._objective, self._rungs = shadow, objective, rungs
+        self._trials = [shadow.ask() for _ in range(size)]
+        self.place, self.fates = 0, [Fate(State.RUNNING)] * size
+
+    @property
+    def living(self) -> list[int]:
+        """Return the members, by place, that go on."""
+        return [k for k, fate in enumerate(self.fates) if fate.state is State.RUNNING]
+
+    @property
+    def is_tail(self) -> bool:
+        """Whether a few have the last rung before them, and the others are judged."""
+        few = 0 < len(self.living) * REDUCTION <= len(self.fates)
+        return few and 0 < self.place == len(self._rungs) - 1
+
+    def take(self, found: Sequence[Measured]) -> None:
+        """Take what the living gave at their rung, judge them, and tell the study when nobody is left."""
+        rung = self._rungs[self.place]
+        for k, one in zip(self.living, found, strict=True):
+            self.fates[k] = _extended(self.fates[k], one)
+            if not isinstance(one, str):
+                self._trials[k].report(one.of(self._objective), rung)
+        _judge(self._trials, self.fates, last=rung == self._rungs[-1])
+        self.place += 1
+        if not self.living:
+            self._tell()
+
+    def _tell(self) -> None:
+        for trial, fate in zip(self._trials, self.fates, strict=True):
+            done = fate.state is State.COMPLETE
+            value = scores(fate.metrics, self._objective)[-1] if done else None
+            self._shadow.tell(trial, value, state=_STATES[fate.state])
+
+
 def run_cohort(
     shadow: optuna.Study, size: int, objective: str, measure: Measure, rungs: Sequence[int] = RUNGS
 ) -> list[Fate]:
-    """Take a cohort from rung to rung, pruning between them.
+    """Take a cohort from rung to rung without a pause; see `Climb`.
 
     Args:
         shadow: the study in memory.
         size: how many trials the cohort has.
         objective: what is compared.
         measure: gives the results of members (by place) at a rung (by place).
-        rungs: the fidelities; with several trainings a trial, how much is trained after each of them.
+        rungs: the fidelities.
 
     Returns:
-        One fate per member, in order. Every member reports before any is judged, and all are
-        judged in order of their numbers, so that nothing depends on who finished first.
+        One fate per member, in order.
     """
-    trials = [shadow.ask() for _ in range(size)]
-    fates = [Fate(State.RUNNING)] * size
-    for place, rung in enumerate(rungs):
-        living = [k for k in range(size) if fates[k].state is State.RUNNING]
-        if not living:
-            break
-        for k, found in zip(living, measure(living, place), strict=True):
-            fates[k] = _extended(fates[k], found)
-            if not isinstance(found, str):
-                trials[k].report(found.of(objective), rung)
-        _judge(trials, fates, last=rung == rungs[-1])
-    for trial, fate in zip(trials, fates, strict=True):
-        done = fate.state is State.COMPLETE
-        shadow.tell(trial, scores(fate.metrics, objective)[-1] if done else None, state=_STATES[fate.state])
-    return fates
+    climb = Climb(shadow, size, objective, rungs)
+    while climb.living:
+        climb.take(measure(climb.living, climb.place))
+    return climb.fates
 
 
 def _extended(fate: Fate, found: Measured) -> Fate:

@@ -93,8 +93,8 @@ class Trial:
         return scores(self.metrics, objective)
 
     def trained(self, rungs: Sequence[int]) -> int:
-        """Return how far it was trained, in sixteenths; one that failed was on the way to its next rung."""
-        reached = len(self.metrics) + (self.state is State.FAILED)
+        """Return how far it was trained, in sixteenths; one that failed or runs is on the way to its next rung."""
+        reached = len(self.metrics) + (self.state in {State.FAILED, State.RUNNING})
         return rungs[min(reached, len(rungs)) - 1] if reached else 0
 
 
@@ -106,7 +106,7 @@ class Cohort:
         start: number of the first.
         size: how many.
         rejections: programs rejected untrained on the way to them, by reason.
-        seconds: what proposing and screening, and what training took.
+        seconds: what proposing and screening took, and how long training was waited for until it was done.
     """
 
     start: int

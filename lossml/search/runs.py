@@ -12,11 +12,12 @@ from lossml import backend, zoo
 from lossml.proxy import Run, Trainer
 from lossml.proxy.tasks import check_name
 from lossml.search import folder as folders
+from lossml.search.cohort import Training, loss_of
 from lossml.search.confirm import confirm, confirm_elsewhere
 from lossml.search.elsewhere import there, with_tasks
 from lossml.search.events import CohortFinished, Controlling, Event, Listener, Started, silent
 from lossml.search.journal import Journal
-from lossml.search.loop import Search, Training, loss_of
+from lossml.search.loop import Search
 from lossml.search.propose import seed_programs
 from lossml.search.reading import RunRecord, load_run, read_trials
 from lossml.search.recipe import CONTROLS, Recipe, make_recipe, resumed

@@ -10,12 +10,12 @@ import numpy as np
 from lossml import zoo
 from lossml.backend import ProgramLoss, gradient_scale
 from lossml.errors import LossMLError
-from lossml.proxy import Facts, Outcome, Run, Score, TrainingState
+from lossml.proxy import Facts, Outcome, Run, Score, Trainer, TrainingState
 from lossml.search import folder as folders
+from lossml.search.cohort import GainScore, Training, Waiting, loss_of, metrics_of
 from lossml.search.compare import Trains
 from lossml.search.elsewhere import searched_on
 from lossml.search.events import Gauging, Listener
-from lossml.search.loop import GainScore, Training, loss_of, metrics_of
 from lossml.search.recipe import Recipe
 from lossml.search.records import FULL
 from lossml.search.trainings import sample_scores
@@ -42,10 +42,8 @@ class Several:
         self._trainers, self._yardsticks, self._objective = trainers, yardsticks, objective
         self.facts: Facts = trainers[0].facts
 
-    def advance(
-        self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
-    ) -> list[Outcome]:
-        """Do one of the trainings of every run; see `Training`.
+    def begin(self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int) -> Waiting:
+        """Begin one of the trainings of every run; see `Training`.
 
         Args:
             runs: which losses, scaled for the first task.
@@ -60,8 +58,8 @@ class Several:
         trainer = self._trainers[task]
         there = _scaled(runs, trainer.facts) if task else [run.loss for run in runs]
         own = [Run(loss, run.lr, run.seed + APART * place) for loss, run in zip(there, runs, strict=True)]
-        found = trainer.advance(own, [None for _ in states], 0, FULL)
-        return [_measured(one, self._yardsticks[task], self._objective) for one in found]
+        waiting = trainer.begin(own, [None for _ in states], 0, FULL)
+        return lambda: [_measured(one, self._yardsticks[task], self._objective) for one in waiting()]
 
 
 def _scaled(runs: Sequence[Run], facts: Facts) -> list[ProgramLoss]:
@@ -83,7 +81,7 @@ def _measured(outcome: Outcome, yardstick: Yardstick, objective: str) -> Outcome
     return Outcome(None, GainScore(**numbers, gain=yardstick.gain(metrics_of(score).of(objective))))
 
 
-def over_tasks(recipe: Recipe, run: Path, trainers: Sequence[Trains], listener: Listener) -> Several:
+def over_tasks(recipe: Recipe, run: Path, trainers: Sequence[Trainer], listener: Listener) -> Several:
     """Return what trains trials on all tasks of a search; train cross-entropy there first, once for a run's folder.
 
     Args:

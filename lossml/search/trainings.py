@@ -17,9 +17,9 @@ from optuna.trial import TrialState, create_trial
 from lossml import zoo
 from lossml.backend import ForeignLoss, ProgramLoss, foreign_scale, gradient_scale
 from lossml.program import Node, parse, show
+from lossml.search.cohort import loss_of
 from lossml.search.journal import open_study
 from lossml.search.known import known_as
-from lossml.search.loop import loss_of
 from lossml.search.objective import read_objective
 from lossml.search.recipe import Recipe
 from lossml.search.records import Metrics, Trial, as_json

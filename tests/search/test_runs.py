@@ -158,13 +158,13 @@ def test_a_resumed_search_goes_the_same_way_when_a_surrogate_chooses(clouds):
 def test_every_trial_trains_with_a_seed_of_its_own(clouds, monkeypatch):
     """A shared seed would let evolution breed what suits one initialisation; none is used again in the confirmation."""
     seeds = []
-    advance = Trainer.advance
+    begin = Trainer.begin
 
     def noted(self, runs, *rest):
         seeds.extend(run.seed for run in runs)
-        return advance(self, runs, *rest)
+        return begin(self, runs, *rest)
 
-    monkeypatch.setattr(Trainer, "advance", noted)
+    monkeypatch.setattr(Trainer, "begin", noted)
     go(clouds, pruner="none", rungs=[16], candidates=0)
     searched = set(seeds)
     assert len(seeds) == len(searched) == SMALL["budget"]

@@ -13,11 +13,12 @@ from lossml.errors import LossMLError, RecipeError, UsageError
 from lossml.program import parse
 from lossml.proxy import Run, Trainer
 from lossml.search import folder as folders
+from lossml.search.cohort import loss_of, metrics_of
 from lossml.search.cost import cost
 from lossml.search.elsewhere import searched_on, there, with_tasks
 from lossml.search.events import CohortFinished, Confirming, Gauging, RungStarted
 from lossml.search.journal import read_study
-from lossml.search.loop import SEARCH_SEED, loss_of, metrics_of
+from lossml.search.loop import SEARCH_SEED
 from lossml.search.objective import GAIN, is_objective
 from lossml.search.propose import is_uneven
 from lossml.search.pruning import STUDY, make_pruner, make_shadow, run_cohort
