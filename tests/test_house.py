@@ -1,5 +1,8 @@
 """The package as a whole: one version, lazy imports, launchers, shipped files, reasons."""
 
+import ast
+import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -84,3 +87,20 @@ def test_the_requirements_are_plain_ranges():
     """A user gets the torch that suits the machine: nothing is pinned."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert [line for line in project["dependencies"] if "==" in line or "@" in line] == []
+
+
+def test_benchmarks_import_what_there_is():
+    """Scripts that nobody ran for a while still find the names that they take from the package."""
+    missing = []
+    for path in sorted((ROOT / "benchmarks").rglob("*.py")):
+        found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        for node in (one for one in found if one.module and one.module.split(".")[0] == "lossml"):
+            module = importlib.import_module(node.module)
+            missing += [f"{path.name}: {node.module}.{one.name}" for one in node.names if not is_in(module, one.name)]
+    assert missing == []
+
+
+def is_in(module, name):
+    """Say whether a module has a name or a module of that name."""
+    inside = hasattr(module, "__path__") and importlib.util.find_spec(f"{module.__name__}.{name}")
+    return hasattr(module, name) or bool(inside)

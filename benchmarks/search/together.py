@@ -15,12 +15,12 @@ import torch
 
 from lossml.backend import descent, stack
 from lossml.program import Node, show
-from lossml.proxy import Facts, Outcome, Run, Task, Weights
+from lossml.proxy import Facts, Outcome, Run, Task, TrainingState
 from lossml.proxy.train import advance
 from lossml.search.cohort import Waiting
 
 GROUP = 512  # networks in one batch: more are hardly faster, and memory is not endless
-Request = tuple[Sequence[Run], Sequence[Weights | None], int, int]
+Request = tuple[Sequence[Run], Sequence[TrainingState | None], int, int]
 
 
 def remember_descents() -> None:
@@ -51,11 +51,11 @@ class Seat:
     asked: SimpleQueue = field(default_factory=SimpleQueue)
     answered: SimpleQueue = field(default_factory=SimpleQueue)
 
-    def advance(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> list[Outcome]:
+    def advance(self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int) -> list[Outcome]:
         self.asked.put((runs, states, start, stop))
         return self.answered.get()
 
-    def begin(self, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int) -> Waiting:
+    def begin(self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int) -> Waiting:
         return lambda: self.advance(runs, states, start, stop)
 
     def work(self, job: Callable[["Seat"], None]) -> None:
@@ -105,7 +105,7 @@ def trained(task: Task, requests: dict[int, Request]) -> dict[int, list[Outcome]
 
 
 def _advanced(
-    task: Task, runs: Sequence[Run], states: Sequence[Weights | None], start: int, stop: int
+    task: Task, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
 ) -> list[Outcome]:
     """Train in batches; fresh networks of one loss and one seed are the same network."""
     places: dict[object, int] = {}
@@ -118,5 +118,5 @@ def _advanced(
     return [found[place] for place in at]
 
 
-def _identity(run: Run, state: Weights | None) -> object:
+def _identity(run: Run, state: TrainingState | None) -> object:
     return (show(run.loss.program), float(run.loss.scale), run.lr, run.seed, id(state) if state else None)

@@ -68,7 +68,7 @@ class InTraining:
     ) -> None:
         """Begin to train all members to the first rung."""
         self._climb, self._runs, self._rungs, self._trainer, self._listener = climb, runs, rungs, trainer, listener
-        self._states: list[TrainingState | None] = [None] * len(runs)
+        self._states: dict[int, TrainingState | None] = dict.fromkeys(range(len(runs)))
         self._begin()
 
     def _begin(self) -> None:
@@ -82,8 +82,8 @@ class InTraining:
         members = self._climb.living
         self._listener(RungStarted(self._rungs[self._climb.place], len(members)))
         found = self._waiting()
-        for k, outcome in zip(members, found, strict=True):
-            self._states[k] = outcome.state
         self._climb.take([measured(outcome) for outcome in found])
-        if self._climb.living:
+        states = {k: outcome.state for k, outcome in zip(members, found, strict=True)}
+        self._states = {k: states[k] for k in self._climb.living}  # the others' networks take memory for nothing
+        if self._states:
             self._begin()

@@ -2,11 +2,11 @@
 
 The study lives in memory because pruners leave marks on trials (`completed_rung_*`) that would
 make a trial which was interrupted skip the rungs it passed. It is rebuilt from the journal by
-replaying every cohort through the same function that runs it.
+replaying every cohort through the same class that runs it.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import optuna
@@ -29,9 +29,6 @@ REDUCTION = 4
 
 Measured = Metrics | str
 """What a training gave: metrics, or the reason why it failed."""
-
-Measure = Callable[[Sequence[int], int], Sequence[Measured]]
-"""Gives the results of members of a cohort (by place) at a rung (by place)."""
 
 _STATES = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
 
@@ -117,27 +114,6 @@ class Climb:
             done = fate.state is State.COMPLETE
             value = scores(fate.metrics, self._objective)[-1] if done else None
             self._shadow.tell(trial, value, state=_STATES[fate.state])
-
-
-def run_cohort(
-    shadow: optuna.Study, size: int, objective: str, measure: Measure, rungs: Sequence[int] = RUNGS
-) -> list[Fate]:
-    """Take a cohort from rung to rung without a pause; see `Climb`.
-
-    Args:
-        shadow: the study in memory.
-        size: how many trials the cohort has.
-        objective: what is compared.
-        measure: gives the results of members (by place) at a rung (by place).
-        rungs: the fidelities.
-
-    Returns:
-        One fate per member, in order.
-    """
-    climb = Climb(shadow, size, objective, rungs)
-    while climb.living:
-        climb.take(measure(climb.living, climb.place))
-    return climb.fates
 
 
 def _extended(fate: Fate, found: Measured) -> Fate:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -37,6 +38,9 @@ def make(argument):
             raise MemoryError
         if isinstance(job, tuple):
             return [os.environ.get(name) for name in job]
+        if isinstance(job, Path):
+            job.touch()
+            return str(job)
         if job == "fail":
             raise ValueError("a bad candidate\nwith details")
         return job * 2
@@ -55,6 +59,16 @@ def test_jobs_come_back_in_order(pool):
     """More jobs than workers are worked off, each result in its place."""
     assert pool.map(list(range(7))) == [0, 2, 4, 6, 8, 10, 12]
     assert pool.map([]) == []
+
+
+def test_jobs_that_were_submitted_are_done_before_anybody_waits(pool, tmp_path):
+    """A worker works while the caller does something else; results are waited for in any order."""
+    first, second = pool.submit([tmp_path / "done"]), pool.submit([1, 2, 3])
+    while not (tmp_path / "done").exists():
+        time.sleep(0.01)
+    assert pool.map([4]) == [8]
+    assert pool.wait(second) == [2, 4, 6]
+    assert pool.wait(first) == [str(tmp_path / "done")]
 
 
 def test_workers_are_told_to_keep_memory_unless_the_user_says_otherwise(monkeypatch):

@@ -3,8 +3,9 @@
 import random
 
 import pytest
+from climbing import climbed
 
-from lossml.search.pruning import Fate, make_pruner, make_shadow, run_cohort
+from lossml.search.pruning import Fate, make_pruner, make_shadow
 from lossml.search.recipe import PRUNERS
 from lossml.search.records import RUNGS, Metrics, State
 
@@ -54,17 +55,17 @@ def test_a_replayed_search_decides_as_the_search_did(name):
     """
     live, replayed = (make_shadow(make_pruner(name, COHORT)) for _ in range(2))
     for seed in (1, 2):
-        fates = run_cohort(live, COHORT, "accuracy", follow(curves(seed, failing={3, 9})))
-        assert run_cohort(replayed, COHORT, "accuracy", kept(fates)) == fates
+        fates = climbed(live, COHORT, "accuracy", follow(curves(seed, failing={3, 9})))
+        assert climbed(replayed, COHORT, "accuracy", kept(fates)) == fates
     third = follow(curves(3))
-    assert run_cohort(live, COHORT, "accuracy", third) == run_cohort(replayed, COHORT, "accuracy", third)
+    assert climbed(live, COHORT, "accuracy", third) == climbed(replayed, COHORT, "accuracy", third)
 
 
 @pytest.mark.parametrize("name", PRUNERS)
 def test_only_survivors_are_trained_on_and_the_top_rung_prunes_nobody(name):
     """Each rung trains those alive; whoever reaches the top is complete, whoever is pruned keeps its scores."""
     log = []
-    fates = run_cohort(make_shadow(make_pruner(name, COHORT)), COHORT, "accuracy", follow(curves(5), log))
+    fates = climbed(make_shadow(make_pruner(name, COHORT)), COHORT, "accuracy", follow(curves(5), log))
     for place, members in log:
         assert members == tuple(k for k, fate in enumerate(fates) if len(fate.metrics) > place)
     for fate in fates:
@@ -80,7 +81,7 @@ def test_asha_keeps_the_best_quarter_of_those_judged_so_far():
     seen = []
     for start in range(0, 48, COHORT):
         part = rows[start : start + COHORT]
-        fates = run_cohort(shadow, COHORT, "accuracy", follow(part))
+        fates = climbed(shadow, COHORT, "accuracy", follow(part))
         for row, fate in zip(part, fates, strict=True):
             seen.append(row[0].accuracy)
             better = sum(score > row[0].accuracy for score in seen)
@@ -92,7 +93,7 @@ def test_a_recipes_own_rungs_are_those_that_prune():
     rungs = (4, 16)
     rows = [row[:2] for row in curves(19)]
     log = []
-    fates = run_cohort(make_shadow(make_pruner("asha", COHORT, rungs)), COHORT, "accuracy", follow(rows, log), rungs)
+    fates = climbed(make_shadow(make_pruner("asha", COHORT, rungs)), COHORT, "accuracy", follow(rows, log), rungs)
     assert [place for place, _ in log] == [0, 1]
     assert {fate.state for fate in fates} == {State.COMPLETE, State.PRUNED}
     assert {len(fate.metrics) for fate in fates if fate.state is State.COMPLETE} == {2}
@@ -102,14 +103,14 @@ def test_hyperband_spares_some_trials_the_first_rung():
     """Its brackets start at different rungs, so more trials reach the second than successive halving lets through."""
     reached = {}
     for name in ("asha", "hyperband"):
-        fates = run_cohort(make_shadow(make_pruner(name, 48)), 48, "accuracy", follow(curves(11, 48)))
+        fates = climbed(make_shadow(make_pruner(name, 48)), 48, "accuracy", follow(curves(11, 48)))
         reached[name] = sum(len(fate.metrics) > 1 for fate in fates)
     assert reached["asha"] < reached["hyperband"] < 48
 
 
 def test_no_pruner_trains_everything_to_the_end():
     """`none` is the control: every trial is complete."""
-    fates = run_cohort(make_shadow(make_pruner("none", COHORT)), COHORT, "accuracy", follow(curves(13)))
+    fates = climbed(make_shadow(make_pruner("none", COHORT)), COHORT, "accuracy", follow(curves(13)))
     assert {fate.state for fate in fates} == {State.COMPLETE}
 
 
@@ -117,7 +118,7 @@ def test_a_failed_trial_is_recorded_with_its_reason_and_hurts_no_other():
     """The failure of some leaves the decisions on the others as Optuna makes them without those."""
     rows = curves(17, 8, failing={0, 1})
     rows[0] = ["out of memory"] * len(RUNGS)
-    fates = run_cohort(make_shadow(make_pruner("none", 8)), 8, "accuracy", follow(rows))
+    fates = climbed(make_shadow(make_pruner("none", 8)), 8, "accuracy", follow(rows))
     assert fates[0] == Fate(State.FAILED, (), "out of memory")
     assert fates[1] == Fate(State.FAILED, (rows[1][0],), "diverged")
     assert {fate.state for fate in fates[2:]} == {State.COMPLETE}
@@ -127,7 +128,7 @@ def test_a_cohort_that_fails_as_a_whole_ends():
     """Nothing is asked for when nobody is left."""
     log = []
     rows = [["diverged"] * len(RUNGS)] * 4
-    fates = run_cohort(make_shadow(make_pruner("asha", 4)), 4, "accuracy", follow(rows, log))
+    fates = climbed(make_shadow(make_pruner("asha", 4)), 4, "accuracy", follow(rows, log))
     assert [fate.state for fate in fates] == [State.FAILED] * 4
     assert log == [(0, (0, 1, 2, 3))]
 
@@ -141,5 +142,5 @@ def test_more_is_better_for_every_objective(objective, sign):
 def test_the_pruner_keeps_low_likelihood_errors():
     """With nll as objective the one with the smallest nll survives."""
     rows = [[Metrics(0.5, 0.5, nll, 0.1)] * len(RUNGS) for nll in (2.0, 3.0, 1.0, 4.0, 5.0)]
-    fates = run_cohort(make_shadow(make_pruner("asha", 5)), 5, "nll", follow(rows))
+    fates = climbed(make_shadow(make_pruner("asha", 5)), 5, "nll", follow(rows))
     assert [fate.state is State.COMPLETE for fate in fates] == [True, False, True, False, False]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import sources
+from climbing import climbed
 from scipy import stats
 
 from lossml import backend
@@ -21,7 +22,7 @@ from lossml.search.journal import read_study
 from lossml.search.loop import SEARCH_SEED
 from lossml.search.objective import GAIN, is_objective
 from lossml.search.propose import is_uneven
-from lossml.search.pruning import STUDY, make_pruner, make_shadow, run_cohort
+from lossml.search.pruning import STUDY, make_pruner, make_shadow
 from lossml.search.reading import best, foremost, load_run
 from lossml.search.recipe import DOUBT, SIGNS, Recipe, make_recipe
 from lossml.search.records import FULL, Gained, State, as_json
@@ -71,7 +72,7 @@ def test_wilcoxon_stops_a_bad_loss_as_soon_as_it_can():
 
     def cohort(names):
         found = [rows[name] for name in names]
-        return run_cohort(shadow, len(names), GAIN, lambda who, k: [gained(found[w][k]) for w in who], aims)
+        return climbed(shadow, len(names), GAIN, lambda who, k: [gained(found[w][k]) for w in who], aims)
 
     (first,) = cohort(["good"])
     middling, bad = cohort(["middling", "bad"])
@@ -84,8 +85,8 @@ def test_with_fewer_than_five_trainings_none_can_be_stopped():
     """The smallest p over n is 2^-n: with four the first chance comes after the last, with five a training is saved."""
     for count in (2, 4, 5):
         shadow = make_shadow(make_pruner("wilcoxon", 2))
-        run_cohort(shadow, 1, GAIN, lambda who, _: [gained(1.0)] * len(who), stages(count))
-        (bad,) = run_cohort(shadow, 1, GAIN, lambda who, k: [gained(-1.0 - k)] * len(who), stages(count))
+        climbed(shadow, 1, GAIN, lambda who, _: [gained(1.0)] * len(who), stages(count))
+        (bad,) = climbed(shadow, 1, GAIN, lambda who, k: [gained(-1.0 - k)] * len(who), stages(count))
         assert (bad.state is State.PRUNED) == (count > SIGNS)
     assert 2.0**-SIGNS < DOUBT <= 2.0 ** (1 - SIGNS)
 
