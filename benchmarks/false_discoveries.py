@@ -109,7 +109,9 @@ class OwnSeeds:
         self._trainer, self.facts, self.workers = trainer, trainer.facts, trainer.workers
         self.evaluate = trainer.evaluate
 
-    def advance(self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int) -> list[Outcome]:
+    def advance(
+        self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
+    ) -> list[Outcome]:
         own = [replace(run, seed=run.seed + zlib.crc32(show(run.loss.program).encode())) for run in runs]
         return self._trainer.advance(own, states, start, stop)
 

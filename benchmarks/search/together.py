@@ -51,7 +51,9 @@ class Seat:
     asked: SimpleQueue = field(default_factory=SimpleQueue)
     answered: SimpleQueue = field(default_factory=SimpleQueue)
 
-    def advance(self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int) -> list[Outcome]:
+    def advance(
+        self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
+    ) -> list[Outcome]:
         self.asked.put((runs, states, start, stop))
         return self.answered.get()
 

@@ -21,13 +21,17 @@ from lossml.proxy.trainer import _useful, chosen_device
 pytestmark = pytest.mark.filterwarnings("ignore:.*leaked.*")
 
 
-def make(argument):
+def refuse(argument):
     if argument == "refuse":
         raise DataError("there is no data")
     if argument == "break":
         raise ValueError("out of order")
     if argument == "die":
         os._exit(3)
+
+
+def make(argument):
+    refuse(argument)
 
     def handle(job):
         if job == "hang":
