@@ -142,13 +142,14 @@ class _Captured:
         return self._graphs[key]
 
     def _new(self, task: Task, count: int, inputs: Tensor) -> Graphed | None:
-        if 0 < task.compiled <= count:
+        compiled = 0 < task.compiled <= count
+        if compiled:
             torch.compiler.reset()  # there is a limit to the shapes that it remembers; graphs hold what is compiled
         try:
-            return _captured(task, count, inputs)
+            return _captured(task, count, inputs, compiled=compiled)
         except torch.cuda.OutOfMemoryError:
             self._graphs.clear()  # graphs hold their activations
-            return _captured(task, count, inputs)
+            return _captured(task, count, inputs, compiled=compiled)
 
 
 _CAPTURED = _Captured()
@@ -160,9 +161,9 @@ def compiled_for_one_shape(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(function, fullgraph=True, dynamic=False, options={"max_pointwise_cat_inputs": PARTS})
 
 
-def _captured(task: Task, count: int, inputs: Tensor) -> Graphed | None:
+def _captured(task: Task, count: int, inputs: Tensor, *, compiled: bool) -> Graphed | None:
     """Capture K networks' passes: compiled where that is worth it, as they are where they cannot be compiled."""
-    if 0 < task.compiled <= count and (found := _recorded(task, count, inputs, compiled=True)):
+    if compiled and (found := _recorded(task, count, inputs, compiled=True)):
         return found
     return _recorded(task, count, inputs, compiled=False)
 

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from itertools import pairwise
 from statistics import median
 from types import TracebackType
 from typing import Any, Self, cast
@@ -13,11 +12,11 @@ from typing import Any, Self, cast
 import torch
 
 from lossml.errors import UsageError
+from lossml.proxy.gather import Gatherer
 from lossml.proxy.jobs import Advance, Ask, Evaluate, Facts, Job, Pace, Setup, handler
-from lossml.proxy.kept import Dropped, Missing
 from lossml.proxy.pool import Lost, Pool, answer
 from lossml.proxy.tasks import TaskSpec
-from lossml.proxy.train import Outcome, Run, Stack, Ticket, TrainingState
+from lossml.proxy.train import Outcome, Run, Stack, TrainingState
 
 TIME_LIMIT = 600.0  # seconds for one group of runs
 ROUNDS, TRIED = 3, 0.2  # how often each number of workers is tried, and for how many seconds
@@ -96,8 +95,8 @@ class Trainer:
         self.workers = (cores() if self.device == "cpu" else 1) if workers is None else workers
         self._specs = (spec, *others)
         setup = Setup(self._specs, stack, self.device, own_process=self.workers > 0)
-        self._dropped = Dropped()
         self._pool = Pool(handler, setup, self.workers, time_limit) if self.workers else _Here(setup)
+        self._gatherer = Gatherer(self._pool)
         self._choose(0)
 
     def _choose(self, task: int) -> None:
@@ -182,10 +181,10 @@ class Trainer:
         size, keeps = self.facts.group, self.workers == 1  # of several, another may get the next job
         cuts = [slice(k, k + size) for k in range(0, len(runs), size)]
         jobs = [
-            Advance(self._task, tuple(runs[cut]), tuple(states[cut]), start, stop, keeps, self._dropped.take())
+            Advance(self._task, tuple(runs[cut]), tuple(states[cut]), start, stop, keeps, self._gatherer.dropped())
             for cut in cuts
         ]
-        return self._gathering(jobs)
+        return self._gatherer.begin(jobs)
 
     def advance(
         self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
@@ -196,54 +195,7 @@ class Trainer:
     def evaluate(self, states: Sequence[TrainingState], split: str) -> list[Outcome]:
         """Score trained networks on "validation" or "heldout", with what is right sample by sample."""
         size = self.facts.group
-        found = self._gathering(
+        found = self._gatherer.begin(
             [Evaluate(self._task, tuple(states[k : k + size]), split) for k in range(0, len(states), size)]
         )()
         return [replace(one, state=state) if one.score else one for one, state in zip(found, states, strict=True)]
-
-    def _gathering(self, jobs: Sequence[Advance | Evaluate]) -> Callable[[], list[Outcome]]:
-        """Begin jobs and return what gathers their outcomes."""
-        submitted: Any = self._pool.submit(jobs)  # what to wait for is the pool's own
-        return lambda: self._gathered(jobs, self._pool.wait(submitted))
-
-    def _gathered(self, jobs: Sequence[Advance | Evaluate], results: Sequence[Any]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        for job, result in zip(jobs, results, strict=True):
-            outcomes += self._singly(job) if isinstance(found := self._found(job, result), Lost) else found
-        self._dropped.watch(outcomes)
-        return outcomes
-
-    def _found(self, job: Advance | Evaluate, result: Any) -> list[Outcome] | Lost:  # noqa: ANN401 - what a pool gives
-        """Return a job's result; where a network that it needs was lost with its worker, train that again first."""
-        if not isinstance(result, Missing):
-            return result
-        again = [self._again(state) if isinstance(state, Ticket) else state for state in job.states]
-        for one in again:
-            if isinstance(one, Lost):
-                return one
-        (result,) = self._pool.map([replace(job, states=tuple(again))])
-        return Lost("the process that had its network died twice") if isinstance(result, Missing) else result
-
-    def _again(self, ticket: Ticket) -> TrainingState | Lost:
-        """Train a network again, rung by rung, so that each has the time that it had."""
-        state: TrainingState | None = None
-        for start, stop in pairwise((0, *ticket.stops)):
-            (result,) = self._pool.map([Advance(self._task, (ticket.run,), (state,), start, stop, self.workers == 1)])
-            if isinstance(result, Lost | Missing):
-                return result if isinstance(result, Lost) else Lost("the process that had its network died again")
-            if (state := result[0].state) is None:
-                return Lost(result[0].failure or "gave no result when it was trained again")
-            self._dropped.watch(result)
-        return Lost("was never trained") if state is None else state
-
-    def _singly(self, job: Advance | Evaluate) -> list[Outcome]:
-        """Try each run of a lost job alone, so that one bad candidate does not take others with it."""
-        alone = _alone(job)
-        results = [self._found(*pair) for pair in zip(alone, self._pool.map(alone), strict=True)]
-        return [Outcome(None, None, r.reason) if isinstance(r, Lost) else r[0] for r in results]
-
-
-def _alone(job: Advance | Evaluate) -> list[Advance | Evaluate]:
-    if isinstance(job, Evaluate):
-        return [replace(job, states=(state,)) for state in job.states]
-    return [replace(job, runs=(run,), states=(state,)) for run, state in zip(job.runs, job.states, strict=True)]

@@ -12,7 +12,7 @@ class Cost:
 
     Attributes:
         proposing: seconds of proposing and screening.
-        training: seconds of training.
+        training: seconds that training was waited for.
         trained: training in all, in full trainings.
         trials: programs trained, however far.
         rejected: programs proposed and not trained.

@@ -114,8 +114,8 @@ def _go(recipe: Recipe, run: Path, trainer: Trainer, listener: Listener, *, conf
         device=trainer.device,
         workers=trainer.workers,
         seed=recipe.seed,
-        task=task,
-        **({"also": also} if also else {}),
+        **{folders.TASK: task},
+        **({folders.ALSO: also} if also else {}),
     )
     listener(Started(recipe, facts, trainer.device, trainer.workers, str(run), times))
     deadline = monotonic() + recipe.time_limit if recipe.time_limit else float("inf")
