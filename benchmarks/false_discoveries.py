@@ -42,7 +42,7 @@ from scipy import stats
 
 from lossml.backend import stack
 from lossml.program import parse, show
-from lossml.proxy import Outcome, Run, Trainer, TrainingState
+from lossml.proxy import Run, Trainer, TrainingState
 from lossml.search.cohort import Waiting
 from lossml.search.compare import Row, compare
 from lossml.search.confirm import TUNED, Verdict, finalists, judged
@@ -109,14 +109,9 @@ class OwnSeeds:
         self._trainer, self.facts, self.workers = trainer, trainer.facts, trainer.workers
         self.evaluate = trainer.evaluate
 
-    def advance(
-        self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
-    ) -> list[Outcome]:
-        own = [replace(run, seed=run.seed + zlib.crc32(show(run.loss.program).encode())) for run in runs]
-        return self._trainer.advance(own, states, start, stop)
-
     def begin(self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int) -> Waiting:
-        return lambda: self.advance(runs, states, start, stop)
+        own = [replace(run, seed=run.seed + zlib.crc32(show(run.loss.program).encode())) for run in runs]
+        return self._trainer.begin(own, states, start, stop)
 
 
 def disguised(number: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import hashlib
 import pickle
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -124,19 +124,22 @@ class FullTrainer:
         if self._pool is not None:
             self._pool.close()
 
-    def advance(self, runs: Sequence[Run], states: Sequence[Any], start: int, stop: int) -> list[Outcome]:
-        """Train over some sixteenths of the recipe's epochs, the schedule run through; there is nothing in between.
+    def begin(self, runs: Sequence[Run], states: Sequence[Any], start: int, stop: int) -> Callable[[], list[Outcome]]:
+        """Begin to train over some sixteenths of the recipe's epochs, the schedule run through; nothing is in between.
 
-        Raises:
-            LossMLError: where a training could not go on for a reason that is not its loss's. What is trained is kept.
+        Workers begin at once, or after what they were given before; without any, who waits does it.
+
+        Returns:
+            What waits for the outcomes; it raises LossMLError where a training could not go on for a reason that is
+            not its loss's. What is trained is kept.
         """
         if start or any(state is not None for state in states):
             raise LossMLError("a full training is done in one go")
         asks = [_Ask(self._job(run, stop), stop, "tune" if run.seed in self._tuning else "train") for run in runs]
-        found = self._map(asks)
-        return [
+        waiting = self._begun(asks)
+        return lambda: [
             Outcome(None, None, one.failure) if one.score is None else Outcome(_opaque(_Handle(ask)), one.score)
-            for ask, one in zip(asks, found, strict=True)
+            for ask, one in zip(asks, waiting(), strict=True)
         ]
 
     def evaluate(self, states: Sequence[Any], split: str) -> list[Outcome]:
@@ -144,7 +147,8 @@ class FullTrainer:
         if split != "heldout":
             raise LossMLError(f"{split} is no split that is read after training")
         asks = [replace(state.ask, what="heldout") for state in states]
-        return [Outcome(state, one.score) for state, one in zip(states, self._map(asks), strict=True)]
+        found = self._pool.map(asks) if self._pool is not None else self._here_now(asks)
+        return [Outcome(state, one.score) for state, one in zip(states, _sound(asks, found), strict=True)]
 
     def _job(self, run: Run, sixteenths: int) -> Job:
         program = program_of(run.loss)
@@ -153,16 +157,26 @@ class FullTrainer:
         key = hashlib.blake2b(facts.encode(), digest_size=4).hexdigest()
         return Job(run.loss, run.lr, run.seed, self._folder / TRAININGS / f"{name}-lr{run.lr:g}-seed{run.seed}-{key}")
 
-    def _map(self, asks: Sequence[_Ask]) -> list[Trained]:
-        here = self._here
-        found: list[Any] = self._pool.map(asks) if self._pool is not None else [answer(here, a) for a in asks if here]
-        for ask, one in zip(asks, found, strict=True):
-            if isinstance(one, Lost):
-                raise LossMLError(
-                    f"the training in {ask.job.folder} cannot go on: {one.reason}; what is trained is kept, "
-                    "and the same command goes on"
-                )
-        return found
+    def _begun(self, asks: Sequence[_Ask]) -> Callable[[], list[Trained]]:
+        pool = self._pool
+        if pool is None:
+            return lambda: _sound(asks, self._here_now(asks))
+        numbers = pool.submit(asks)
+        return lambda: _sound(asks, pool.wait(numbers))
+
+    def _here_now(self, asks: Sequence[_Ask]) -> list[Any]:
+        return [answer(self._here, ask) for ask in asks if self._here]
+
+
+def _sound(asks: Sequence[_Ask], found: Sequence[Any]) -> list[Trained]:
+    """Return what asks gave; a LossMLError where one gave nothing."""
+    for ask, one in zip(asks, found, strict=True):
+        if isinstance(one, Lost):
+            raise LossMLError(
+                f"the training in {ask.job.folder} cannot go on: {one.reason}; what is trained is kept, "
+                "and the same command goes on"
+            )
+    return list(found)
 
 
 def _opaque(handle: _Handle) -> Any:  # noqa: ANN401 - a comparison only hands it back

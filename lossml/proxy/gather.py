@@ -15,7 +15,7 @@ class Works(Protocol):
     """Works off jobs: `Pool`, or what does it in this process."""
 
     def map(self, jobs: Sequence[Job], /) -> list[Any]:
-        """Return results in order, `Lost` for what gave none."""
+        """Work off jobs before those that wait; return results in order, `Lost` for what gave none."""
         ...
 
     def submit(self, jobs: Sequence[Job], /) -> Any:  # noqa: ANN401 - whatever `wait` takes
@@ -46,6 +46,10 @@ class Gatherer:
         """Begin jobs and return what waits for their outcomes, to be called once."""
         submitted = self._pool.submit(jobs)
         return lambda: self._gathered(jobs, self._pool.wait(submitted))
+
+    def now(self, jobs: Sequence[Advance | Evaluate]) -> list[Outcome]:
+        """Do jobs before all that were begun and wait, and return their outcomes."""
+        return self._gathered(jobs, self._pool.map(jobs))
 
     def _gathered(self, jobs: Sequence[Advance | Evaluate], results: Sequence[Any]) -> list[Outcome]:
         outcomes: list[Outcome] = []

@@ -139,21 +139,27 @@ class Pool:
             raise problem
 
     def map(self, jobs: Sequence[Any]) -> list[Any]:
-        """Work off jobs, each by any worker; gives results in order, `Lost` for what gave none."""
-        return self.wait(self.submit(jobs))
+        """Work off jobs, each by any worker and before those that wait; gives results in order, `Lost` for none."""
+        numbered = self._numbered(jobs)
+        self._waiting.extendleft(reversed(numbered))
+        return self.wait([number for number, _ in numbered])
 
     def submit(self, jobs: Sequence[Any]) -> list[int]:
         """Give jobs to idle workers, and the rest after them when somebody waits; returns what to wait for."""
-        numbers = [next(self._numbers) for _ in jobs]
-        self._waiting.extend(zip(numbers, jobs, strict=True))
+        numbered = self._numbered(jobs)
+        self._waiting.extend(numbered)
         self._hand_out()
-        return numbers
+        return [number for number, _ in numbered]
+
+    def _numbered(self, jobs: Sequence[Any]) -> list[tuple[int, Any]]:
+        return [(next(self._numbers), job) for job in jobs]
 
     def wait(self, numbers: Sequence[int]) -> list[Any]:
         """Wait for jobs, each once; gives results in order, `Lost` for what gave none."""
+        self._hand_out()
         while any(number not in self._results for number in numbers):
-            self._hand_out()
             self._collect()
+            self._hand_out()
         return [self._results.pop(number) for number in numbers]
 
     def begin(self, job: object) -> None:

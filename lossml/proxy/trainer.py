@@ -195,7 +195,7 @@ class Trainer:
     def evaluate(self, states: Sequence[TrainingState], split: str) -> list[Outcome]:
         """Score trained networks on "validation" or "heldout", with what is right sample by sample."""
         size = self.facts.group
-        found = self._gatherer.begin(
+        found = self._gatherer.now(
             [Evaluate(self._task, tuple(states[k : k + size]), split) for k in range(0, len(states), size)]
-        )()
+        )
         return [replace(one, state=state) if one.score else one for one, state in zip(found, states, strict=True)]

@@ -1,10 +1,12 @@
 """Comparing losses at full fidelity: learning rates tuned alike, paired seeds, a held-out split read at the end.
 
 This is how a search confirms what it found, and how `lossml benchmark` compares any losses. Every
-training is recorded as soon as its block is done, so that a kill costs one block.
+training is recorded as soon as its block is done. The next blocks have begun by then, so that no worker waits; a kill
+costs two blocks.
 """
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from lossml.errors import LossMLError
 from lossml.proxy import Facts, Outcome, Run, TrainingState
-from lossml.search.cohort import metrics_of
+from lossml.search.cohort import Waiting, metrics_of
 from lossml.search.events import Confirming, Listener
 from lossml.search.objective import as_read, read_objective
 from lossml.search.records import FULL
@@ -22,6 +24,7 @@ from lossml.search.results import Comparison, Contender, Design, Match, Row
 from lossml.search.statistics import Difference, Judged, detectable, judge, paired_difference, seeds_needed, spent
 from lossml.search.trainings import Done, Job, Store, module_of, sample_scores
 
+AHEAD = 2  # blocks that have begun: one trains while the held-out score of the one before is read
 EXTENSIONS = 3  # of the grid of learning rates, at either end
 
 
@@ -31,10 +34,8 @@ class Trains(Protocol):
     facts: Facts
     workers: int
 
-    def advance(
-        self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int
-    ) -> list[Outcome]:
-        """Train runs from one fidelity to another and score them on the validation split."""
+    def begin(self, runs: Sequence[Run], states: Sequence[TrainingState | None], start: int, stop: int) -> Waiting:
+        """Begin to train runs from one fidelity to another and to score them on the validation split."""
         ...
 
     def evaluate(self, states: Sequence[TrainingState], split: str) -> list[Outcome]:
@@ -69,6 +70,21 @@ def compare(
     return _judged(work, rates, readings)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Block:
+    """Trainings side by side.
+
+    Attributes:
+        start: how many are before them.
+        jobs: which.
+        waiting: waits for their outcomes; None where all are known.
+    """
+
+    start: int
+    jobs: Sequence[Job]
+    waiting: Waiting | None
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     trainer: Trains
@@ -90,24 +106,36 @@ class _Work:
         so again after an interruption.
         """
         size = self.trainer.facts.group * max(1, self.trainer.workers)
+        begun = deque[_Block]()
         for start in range(0, len(jobs), size):
-            block = jobs[start : start + size]
-            self.listener(Confirming(start, len(jobs), block[0].stage))
-            if any(self.store.get(self.losses[job.contender], job) is None for job in block):
-                self._train_block(block)
+            begun.append(self._begun(start, jobs[start : start + size]))
+            if len(begun) > AHEAD:
+                self._finish(begun.popleft(), len(jobs))
+        for block in begun:
+            self._finish(block, len(jobs))
         if jobs:
             self.listener(Confirming(len(jobs), len(jobs), jobs[0].stage))
 
-    def _train_block(self, block: Sequence[Job]) -> None:
+    def _begun(self, start: int, block: Sequence[Job]) -> _Block:
+        """Begin a block, unless it is known."""
+        if all(self.store.get(self.losses[job.contender], job) is not None for job in block):
+            return _Block(start, block, None)
         prior = self.trainer.facts.prior
-        losses = [self.losses[job.contender] for job in block]
-        runs = [Run(module_of(one, prior), job.lr, job.seed) for one, job in zip(losses, block, strict=True)]
+        runs = [Run(module_of(self.losses[job.contender], prior), job.lr, job.seed) for job in block]
         stop = FULL if block[0].stage == "seeds" else self.design.tuning
-        outcomes = self.trainer.advance(runs, [None] * len(runs), 0, stop)
-        if block[0].stage == "seeds":
+        return _Block(start, block, self.trainer.begin(runs, [None] * len(runs), 0, stop))
+
+    def _finish(self, block: _Block, total: int) -> None:
+        """Wait for a block and keep what it gave."""
+        stage = block.jobs[0].stage
+        self.listener(Confirming(block.start, total, stage))
+        if block.waiting is None:
+            return
+        outcomes = block.waiting()
+        if stage == "seeds":
             outcomes = self._on_heldout(outcomes)
-        for one, job, outcome in zip(losses, block, outcomes, strict=True):
-            self.store.add(one, job, _finished(outcome))
+        for job, outcome in zip(block.jobs, outcomes, strict=True):
+            self.store.add(self.losses[job.contender], job, _finished(outcome))
 
     def _on_heldout(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         states = [outcome.state for outcome in outcomes if outcome.state is not None]

@@ -109,7 +109,7 @@ def gauged(recipe: Recipe, task: str, trainer: Trains, listener: Listener) -> Ya
     listener(Gauging(task))
     loss = loss_of(zoo.program_of("ce"), 1.0, trainer.facts.prior)
     runs = [Run(loss, 1.0, REFERENCE_SEED + 1000 * recipe.seed + k) for k in range(REFERENCES)]
-    outcomes = trainer.advance(runs, [None] * REFERENCES, 0, FULL)
+    outcomes = trainer.begin(runs, [None] * REFERENCES, 0, FULL)()
     states = [one.state for one in outcomes if one.state is not None]
     if len(states) < REFERENCES:
         reason = next(one.failure for one in outcomes if one.state is None)

@@ -82,11 +82,11 @@ def test_only_networks_that_are_still_to_be_scored_are_kept(tiny, tiles, tmp_pat
     runs = [Run(ProgramLoss("-sum_C(y*logp)"), 1.0, seed) for seed in (7, 8)]
     recipe = read(tiny, {"epochs": 1})
     with FullTrainer(recipe, str(tiles), tmp_path / "out", {}, HERE, tuning=(7,)) as trainer:
-        tuned, kept = trainer.advance(runs, [None, None], 0, 16)
+        tuned, kept = trainer.begin(runs, [None, None], 0, 16)()
         (checkpoint,) = tmp_path.rglob("checkpoint.pt")
         (folder,) = (path.parent for path in tmp_path.rglob("validation.json") if path.parent != checkpoint.parent)
         shutil.copy(checkpoint, folder)
-        again = trainer.advance(runs, [None, None], 0, 16)
+        again = trainer.begin(runs, [None, None], 0, 16)()
     assert "seed8" in checkpoint.parent.name
     assert list(tmp_path.rglob("checkpoint.pt")) == [checkpoint]
     assert [one.score.nll for one in again] == [tuned.score.nll, kept.score.nll]
@@ -96,8 +96,8 @@ def test_equal_seeds_are_paired_and_scale_is_a_matter_of_the_rate(tiny, tiles, t
     """Twice a loss at half the rate is the same training under SGD: same start, order and augmentation."""
     with FullTrainer(read(tiny), str(tiles), tmp_path / "out", {}, HERE) as trainer:
         runs = [Run(ProgramLoss("-sum_C(y*logp)", scale=2.0), 0.5, 7), Run(ProgramLoss("-sum_C(y*logp)"), 1.0, 7)]
-        twice, once = trainer.advance(runs, [None, None], 0, 16)
-        (other,) = trainer.advance([Run(ProgramLoss("-sum_C(y*logp)"), 1.0, 8)], [None], 0, 16)
+        twice, once = trainer.begin(runs, [None, None], 0, 16)()
+        (other,) = trainer.begin([Run(ProgramLoss("-sum_C(y*logp)"), 1.0, 8)], [None], 0, 16)()
     assert twice.score.nll == pytest.approx(once.score.nll, rel=1e-5)
     assert other.score.nll != once.score.nll
 
@@ -106,7 +106,7 @@ def test_a_loss_that_diverges_fails_and_says_so(tiny, tiles, tmp_path):
     """It ends early, keeps nothing but the reason, and takes no other with it."""
     recipe = read(tiny, {"learning_rate": 100.0, "epochs": 10})
     with FullTrainer(recipe, str(tiles), tmp_path / "out", {}, HERE) as trainer:
-        (found,) = trainer.advance([Run(ProgramLoss("sum_C(exp(exp(z)))"))], [None], 0, 16)
+        (found,) = trainer.begin([Run(ProgramLoss("sum_C(exp(exp(z)))"))], [None], 0, 16)()
     assert found.score is None
     assert "diverged" in found.failure
 
@@ -117,7 +117,7 @@ def test_two_processes_train_one_network_and_score_every_sample_once(tiny, tiles
     keys = {"epochs": 1, "train_size": 21}
     folder = tmp_path / "out"
     with FullTrainer(read(tiny, keys), str(tiles), folder, {}, Where("cpu", devices=2)) as both:
-        (found,) = both.advance([Run(ProgramLoss("-sum_C(y*logp)"))], [None], 0, 16)
+        (found,) = both.begin([Run(ProgramLoss("-sum_C(y*logp)"))], [None], 0, 16)()
         (checkpoint,) = folder.rglob("checkpoint.pt")
         shutil.copy(checkpoint, tmp_path / "kept.pt")
         (together,) = both.evaluate([found.state], "heldout")

@@ -59,8 +59,8 @@ def test_a_network_that_is_trained_again_has_the_time_that_it_had(monkeypatch):
         (first,) = trainer.advance([run], [None], 0, 1)
         (second,) = trainer.advance([run], [first.state], 1, 2)
         kill(trainer)
-        asked, given = [], trainer._pool.submit
-        monkeypatch.setattr(trainer._pool, "submit", lambda jobs: asked.extend(jobs) or given(jobs))
+        asked, given = [], trainer._pool._numbered
+        monkeypatch.setattr(trainer._pool, "_numbered", lambda jobs: asked.extend(jobs) or given(jobs))
         (third,) = trainer.advance([run], [second.state], 2, 3)
     assert third.failure is None
     assert third.state.stops == (1, 2, 3)

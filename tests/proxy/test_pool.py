@@ -43,8 +43,9 @@ def make(argument):
         if isinstance(job, tuple):
             return [os.environ.get(name) for name in job]
         if isinstance(job, Path):
-            job.touch()
-            return str(job)
+            return job.touch() or str(job)
+        if isinstance(job, list) and isinstance(job[-1], Path):
+            return job[-1].exists()
         if job == "fail":
             raise ValueError("a bad candidate\nwith details")
         return job * 2
@@ -73,6 +74,15 @@ def test_jobs_that_were_submitted_are_done_before_anybody_waits(pool, tmp_path):
     assert pool.map([4]) == [8]
     assert pool.wait(second) == [2, 4, 6]
     assert pool.wait(first) == [str(tmp_path / "done")]
+
+
+def test_what_is_waited_for_now_goes_before_what_was_submitted(tmp_path):
+    """A held-out score is read before the next training begins, or nothing could be kept of it for so long."""
+    made = Pool(make, "work", 1, time_limit=20.0)
+    first, second = made.submit([tmp_path / "first"]), made.submit([tmp_path / "second"])
+    assert made.map([["was the second done?", tmp_path / "second"]]) == [False]
+    assert made.wait([*first, *second]) == [str(tmp_path / "first"), str(tmp_path / "second")]
+    made.close()
 
 
 def test_workers_are_told_to_keep_memory_unless_the_user_says_otherwise(monkeypatch):
