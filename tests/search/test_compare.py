@@ -166,6 +166,40 @@ def test_a_comparison_stopped_anywhere_goes_on_to_the_same_result(found, trainer
     assert compare(trainer, losses, DESIGN, Store(path), silent) == comparison
 
 
+class Singly:
+    """A trainer that trains each network alone and notes what it is asked, and when."""
+
+    def __init__(self, trainer):
+        self._trainer, self.workers, self.log = trainer, 1, []
+        self.facts = replace(trainer.facts, group=1)
+
+    def begin(self, runs, states, start, stop):
+        (run,) = runs
+        self.log.append(("begun", run.seed))
+
+        def wait():
+            self.log.append(("waited", run.seed))
+            return self._trainer.advance(runs, states, start, stop)
+
+        return wait
+
+    def evaluate(self, states, split):
+        self.log.append(("scored", split))
+        return self._trainer.evaluate(states, split)
+
+
+def test_two_trainings_have_begun_while_a_held_out_score_is_read(trainer, tmp_path):
+    """So a worker has one to go on with, whether the search waits for the score or keeps it."""
+    single = Singly(trainer)
+    compare(single, named(CE), replace(DESIGN, learning_rates=(1.0,), seeds=4), Store(tmp_path / "log"), silent)
+    first, *rest = [seed for what, seed in single.log if what == "begun"]
+    assert len(rest) == 3
+    expected = [("begun", seed) for seed in (first, *rest[:2])]
+    for seed, later in zip((first, *rest), (rest[2], None, None, None), strict=True):
+        expected += [("waited", seed), ("scored", "heldout")] + [("begun", later)] * (later is not None)
+    assert single.log == expected
+
+
 def test_progress_is_told_up_to_the_end(trainer, tmp_path):
     """Both stages from nothing to everything."""
     heard = []
