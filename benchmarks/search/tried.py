@@ -10,8 +10,8 @@ A difference is that of the mean confirmed score, paired by task and search; its
 and speaks of further searches on these six tasks. With --part the table is only shown; with --keep, what is done is
 read from that folder.
 
-One more part is asked for by name, --part "last rung waited for", and has a result of its own: no cohort is proposed
-before the last rung of the one before is known, which takes longer where there are several workers.
+Two more parts are asked for by name, both with --part, and have a result of their own: a cohort is never proposed
+before the last rung of the one before is known; or is, where no more than a quarter of that one reached it.
 """
 
 import argparse
@@ -19,7 +19,6 @@ import json
 import multiprocessing
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -45,12 +44,14 @@ from unrolled import Tuner
 from lossml.evolve import EvolutionaryProposer
 from lossml.evolve.propose import SEED
 from lossml.proxy import Task
+from lossml.search import pruning
 from lossml.search.propose import make_proposer
-from lossml.search.pruning import Climb
+from lossml.search.pruning import REDUCTION
 
 BASES = ("ours", "from scratch")
 SEARCHES, FIRST, SLICE = 10, 600, 10  # searches of each task; seed of the first; searches side by side
-UNCHANGED, WAITED = "unchanged", "last rung waited for"
+UNCHANGED = "unchanged"
+BEGUN = {"last rung waited for": 10**6, "last rung of a quarter not waited for": REDUCTION}  # part: value of FEW
 MARKS = (0.75, 1.0)  # shares of the budget at which searches are looked at; before, hardly a cohort is bred
 TUNED = {"local", "sampled", SEED + "unrolled"}  # operators of the parts that tune constants
 
@@ -112,7 +113,7 @@ def measured(scale: Scale, keep: Path, wanted: Sequence[str], unit: tuple[str, i
         make = PARTS[part](task) if part in PARTS else plain(EvolutionaryProposer)
         file = keep / f"{part} {name} {scale.budget} {seeds[0]} {seeds[-1]}.json"
         if not file.exists():
-            with patch.object(Climb, "is_tail", new=False) if part == WAITED else nullcontext():
+            with patch.object(pruning, "FEW", BEGUN.get(part, pruning.FEW)):
                 answers, tuned = searched(task, objective, scale, make, seeds)
             scores = confirmed(task, objective, [a for b in answers.values() for run in b for a in run], scale)
             rows = {b: [[(a.trainings, scores[a.program]) for a in run] for run in runs] for b, runs in answers.items()}
@@ -162,8 +163,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="folder of what is done")
     given = parser.parse_args()
-    if unknown := set(given.part) - {*PARTS, WAITED}:
-        parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {'; '.join([*PARTS, WAITED])}")
+    if unknown := set(given.part) - {*PARTS, *BEGUN}:
+        parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {'; '.join([*PARTS, *BEGUN])}")
     scale = Scale(given.searches, given.budget)
     units = [(name, start) for start in range(0, given.searches, SLICE) for name in SETTINGS]
     with TemporaryDirectory() as own, multiprocessing.get_context("spawn").Pool(given.workers) as pool:
@@ -173,8 +174,9 @@ def main() -> None:
     result = compared(parts)
     print(table(result, scale))
     command = f"python benchmarks/search/tried.py --searches {scale.searches} --budget {scale.budget}"
-    if given.part == [WAITED]:
-        common.write("search_waited", f'{command} --part "{WAITED}"', {"marks": MARKS, "result": result})
+    if set(given.part) == set(BEGUN):
+        command += "".join(f' --part "{part}"' for part in BEGUN)
+        common.write("search_last_rung", command, {"marks": MARKS, "result": result})
     if not given.part:
         common.write("search_tried", command, {"marks": MARKS, "result": result})
         (common.RESULTS / "search_tried.md").write_text(table(result, scale) + "\n")

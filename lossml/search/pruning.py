@@ -26,6 +26,7 @@ from lossml.search.recorded import STUDY
 from lossml.search.records import RUNGS, Metrics, State, scores
 
 REDUCTION = 4
+FEW = 8  # a cohort's part, one in so many, that may have its last rung before it when the next cohort is proposed
 
 Measured = Metrics | str
 """What a training gave: metrics, or the reason why it failed."""
@@ -94,7 +95,7 @@ class Climb:
     @property
     def is_tail(self) -> bool:
         """Whether a few have the last rung before them, and the others are judged."""
-        few = 0 < len(self.living) * REDUCTION <= len(self.fates)
+        few = 0 < len(self.living) * FEW <= len(self.fates)
         return few and 0 < self.place == len(self._rungs) - 1
 
     def take(self, found: Sequence[Measured]) -> None:
