@@ -103,7 +103,7 @@ class Pool:
             function that answers a job.
         argument: picklable.
         count: how many processes, at least 1.
-        time_limit: seconds a job may take.
+        time_limit: seconds a job may take; it is looked at while somebody waits, and what is done by then counts.
     """
 
     def __init__(self, make: Callable[[Any], Handler], argument: object, count: int, time_limit: float) -> None:
@@ -155,11 +155,15 @@ class Pool:
         return [(next(self._numbers), job) for job in jobs]
 
     def wait(self, numbers: Sequence[int]) -> list[Any]:
-        """Wait for jobs, each once; gives results in order, `Lost` for what gave none."""
-        self._hand_out()
+        """Wait for jobs, each once; gives results in order, `Lost` for what gave none.
+
+        What waits is not handed out once they are there: the caller may have something for `map` that goes before it.
+        """
         while any(number not in self._results for number in numbers):
-            self._collect()
             self._hand_out()
+            if not self._waiting and all(worker.job is None for worker in self._workers):
+                raise ValueError(f"of jobs {numbers} some were never submitted, or were waited for before")
+            self._collect()
         return [self._results.pop(number) for number in numbers]
 
     def begin(self, job: object) -> None:

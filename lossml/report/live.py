@@ -12,7 +12,17 @@ from rich.text import Text
 from lossml.report.screens import Lines, Screen
 from lossml.report.tables import leaderboard, leaders, rejected, states
 from lossml.report.words import duration, last_score, setting, several, training
-from lossml.search.events import CohortFinished, Confirming, Controlling, Event, Gauging, Proposed, RungStarted, Started
+from lossml.search.events import (
+    CohortFinished,
+    Confirming,
+    Controlling,
+    Event,
+    Gauging,
+    Proposed,
+    Proposing,
+    RungStarted,
+    Started,
+)
 from lossml.search.recipe import Recipe
 from lossml.search.records import Trial
 
@@ -37,6 +47,8 @@ class Progress:
         """Take an event in."""
         if isinstance(event, Started):
             self.started, self.began, self.doing = event, monotonic(), FIRST
+        elif isinstance(event, Proposing):
+            self.doing = _proposing(event.beside) if self.trials or event.beside else FIRST
         elif isinstance(event, Proposed):
             self.rejections.update(event.rejections)
         elif isinstance(event, RungStarted):
@@ -47,7 +59,6 @@ class Progress:
         elif isinstance(event, CohortFinished):
             self.trials += event.trials
             self.replayed += len(event.trials) if event.replayed else 0
-            self.doing = "proposing losses"
         elif isinstance(event, Controlling):
             self.stage_began = self.stage_began if self.controlling else monotonic()
             self.controlling = event
@@ -102,6 +113,10 @@ class Progress:
             f"{facts.classes} classes, {facts.sizes[0]} training samples, "
             f"{facts.parameters} weights, {facts.steps} steps; {_means(self.started)}; {self.started.run}"
         )
+
+
+def _proposing(beside: int) -> str:
+    return "proposing losses" + f", {beside} of the last still in training" * (beside > 0)
 
 
 def _means(started: Started) -> str:

@@ -83,7 +83,8 @@ class InTraining:
         self._listener(RungStarted(self._rungs[self._climb.place], len(members)))
         found = self._waiting()
         self._climb.take([measured(outcome) for outcome in found])
-        states = {k: outcome.state for k, outcome in zip(members, found, strict=True)}
-        self._states = {k: states[k] for k in self._climb.living}  # the others' networks take memory for nothing
-        if self._states:
+        living = set(self._climb.living)
+        self._states = {k: outcome.state for k, outcome in zip(members, found, strict=True) if k in living}
+        del found, self._waiting  # so that the next job can say which networks nobody holds any more
+        if living:
             self._begin()

@@ -1,12 +1,11 @@
 """Comparing losses at full fidelity: learning rates tuned alike, paired seeds, a held-out split read at the end.
 
 This is how a search confirms what it found, and how `lossml benchmark` compares any losses. Every
-training is recorded as soon as its block is done. The next blocks have begun by then, so that no worker waits; a kill
-costs two blocks.
+training is recorded as soon as its block is done. The next block has begun by then, so that no worker waits for
+another; a kill costs those two.
 """
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -24,7 +23,6 @@ from lossml.search.results import Comparison, Contender, Design, Match, Row
 from lossml.search.statistics import Difference, Judged, detectable, judge, paired_difference, seeds_needed, spent
 from lossml.search.trainings import Done, Job, Store, module_of, sample_scores
 
-AHEAD = 2  # blocks that have begun: one trains while the held-out score of the one before is read
 EXTENSIONS = 3  # of the grid of learning rates, at either end
 
 
@@ -106,14 +104,14 @@ class _Work:
         so again after an interruption.
         """
         size = self.trainer.facts.group * max(1, self.trainer.workers)
-        begun = deque[_Block]()
+        before: _Block | None = None
         for start in range(0, len(jobs), size):
-            begun.append(self._begun(start, jobs[start : start + size]))
-            if len(begun) > AHEAD:
-                self._finish(begun.popleft(), len(jobs))
-        for block in begun:
-            self._finish(block, len(jobs))
-        if jobs:
+            block = self._begun(start, jobs[start : start + size])
+            if before is not None:
+                self._finish(before, len(jobs))
+            before = block
+        if before is not None:
+            self._finish(before, len(jobs))
             self.listener(Confirming(len(jobs), len(jobs), jobs[0].stage))
 
     def _begun(self, start: int, block: Sequence[Job]) -> _Block:

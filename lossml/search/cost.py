@@ -39,12 +39,12 @@ class Cost:
 
     @property
     def each(self) -> float:
-        """Seconds of one full training among the others of its cohort; 0 where nothing was trained."""
+        """Seconds that one full training among others was waited for; 0 where nothing was trained."""
         return self.training / self.trained if self.trained else 0.0
 
     @property
     def spared(self) -> float:
-        """Seconds that pruning spared, at the pace of what was trained."""
+        """Seconds that pruning spared, at the pace of what was trained and waited for."""
         return self.each * (self.whole * self.trials - self.trained)
 
 

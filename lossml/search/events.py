@@ -31,6 +31,13 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposing:
+    """The next cohort is looked for, while so many trials of the one before train to the last rung."""
+
+    beside: int
+
+
+@dataclass(frozen=True, slots=True)
 class Proposed:
     """A cohort was found: numbers of its trials and, so far, rejections by reason."""
 
@@ -98,7 +105,7 @@ class Gauging:
     task: str
 
 
-Event = Started | Gauging | Proposed | RungStarted | CohortFinished | Controlling | Confirming
+Event = Started | Gauging | Proposing | Proposed | RungStarted | CohortFinished | Controlling | Confirming
 
 
 class Listener(Protocol):

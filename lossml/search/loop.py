@@ -17,7 +17,7 @@ from lossml.evolve import Parent, Proposer
 from lossml.program import Node, parse, show
 from lossml.proxy import Run
 from lossml.search.cohort import InTraining, Training, loss_of
-from lossml.search.events import CohortFinished, Listener, Proposed
+from lossml.search.events import CohortFinished, Listener, Proposed, Proposing
 from lossml.search.propose import (
     ALL_RULES,
     Accepted,
@@ -57,7 +57,7 @@ class _Underway:
     """A cohort that is being trained, or replayed.
 
     Attributes:
-        trials: as they were proposed.
+        trials: as they were proposed, or are recorded.
         climb: how far they are.
         finish_rung: takes those that live to the next rung.
         rejections: programs rejected untrained on the way to them, by reason.
@@ -159,6 +159,7 @@ class Search:
     def _begun(self, size: int) -> _Underway:
         """Propose a cohort and begin to train it."""
         began, start = monotonic(), len(self._history)
+        self._listener(Proposing(len(self._tail.climb.living) if self._tail else 0))
         plan = self._plan(size)
         trials = [_trial(*row) for row in enumerate(plan.accepted, start)]
         self._listener(Proposed(tuple(trial.number for trial in trials), plan.rejections))
@@ -172,6 +173,8 @@ class Search:
         while cohort.climb.living and not cohort.climb.is_tail:
             self._finish_rung(cohort)
         self._remember(cohort.now)
+        if cohort.replayed:
+            self._listener(CohortFinished(tuple(cohort.trials), len(self._history), replayed=True))
         self._tail = cohort
         if not cohort.climb.living:
             self._end_tail()
@@ -183,14 +186,14 @@ class Search:
         cohort, self._tail = self._tail, None
         while cohort.climb.living:
             self._finish_rung(cohort)
-        trials = cohort.now
+        trials = cohort.trials if cohort.replayed else cohort.now
         start = trials[0].number
+        self._history[start:] = [_parent(trial, parse(trial.program), self._recipe.aim) for trial in trials]
         if not cohort.replayed:
             seconds = cohort.proposing, self._waited
             self._ledger.record(Cohort(start, len(trials), cohort.rejections, seconds), trials)
+            self._listener(CohortFinished(tuple(trials), len(self._history), replayed=False))
         self._waited = 0.0
-        self._history[start:] = [_parent(trial, parse(trial.program), self._recipe.aim) for trial in trials]
-        self._listener(CohortFinished(tuple(trials), len(self._history), cohort.replayed))
 
     def _finish_rung(self, cohort: _Underway) -> None:
         began = monotonic()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -69,8 +70,10 @@ def test_jobs_come_back_in_order(pool):
 def test_jobs_that_were_submitted_are_done_before_anybody_waits(pool, tmp_path):
     """A worker works while the caller does something else; results are waited for in any order."""
     first, second = pool.submit([tmp_path / "done"]), pool.submit([1, 2, 3])
-    while not (tmp_path / "done").exists():
+    until = time.monotonic() + 60
+    while not (tmp_path / "done").exists() and time.monotonic() < until:
         time.sleep(0.01)
+    assert (tmp_path / "done").exists()
     assert pool.map([4]) == [8]
     assert pool.wait(second) == [2, 4, 6]
     assert pool.wait(first) == [str(tmp_path / "done")]
@@ -78,11 +81,28 @@ def test_jobs_that_were_submitted_are_done_before_anybody_waits(pool, tmp_path):
 
 def test_what_is_waited_for_now_goes_before_what_was_submitted(tmp_path):
     """A held-out score is read before the next training begins, or nothing could be kept of it for so long."""
-    made = Pool(make, "work", 1, time_limit=20.0)
-    first, second = made.submit([tmp_path / "first"]), made.submit([tmp_path / "second"])
-    assert made.map([["was the second done?", tmp_path / "second"]]) == [False]
-    assert made.wait([*first, *second]) == [str(tmp_path / "first"), str(tmp_path / "second")]
-    made.close()
+    with closing(Pool(make, "work", 1, time_limit=20.0)) as made:
+        first, second = made.submit([tmp_path / "first"]), made.submit([tmp_path / "second"])
+        assert made.wait(first) == [str(tmp_path / "first")]
+        assert made.map([["was the second done?", tmp_path / "second"]]) == [False]
+        assert made.wait(second) == [str(tmp_path / "second")]
+
+
+def test_what_dies_takes_none_of_the_jobs_that_wait_with_it():
+    """Submitted behind a job that kills its worker, they are done by the next one."""
+    with closing(Pool(make, "work", 1, time_limit=20.0)) as made:
+        dead, others = made.submit(["die"]), made.submit([1, 2])
+        assert made.map([3]) == [6]
+        assert made.wait(others) == [2, 4]
+        assert isinstance(made.wait(dead)[0], Lost)
+
+
+def test_waiting_twice_is_refused(pool):
+    """Who waits for what was given already would wait for ever."""
+    numbers = pool.submit([1])
+    assert pool.wait(numbers) == [2]
+    with pytest.raises(ValueError, match="waited for before"):
+        pool.wait(numbers)
 
 
 def test_workers_are_told_to_keep_memory_unless_the_user_says_otherwise(monkeypatch):

@@ -11,7 +11,7 @@ from lossml.proxy import DataStatus, Facts
 from lossml.report import tables
 from lossml.report.live import LiveView, PlainView, Progress
 from lossml.report.words import duration
-from lossml.search.events import CohortFinished, Confirming, Gauging, Proposed, RungStarted, Started
+from lossml.search.events import CohortFinished, Confirming, Gauging, Proposed, Proposing, RungStarted, Started
 from lossml.search.recipe import Recipe
 from lossml.search.records import Metrics, State, Trial
 from lossml.search.results import Comparison, Contender, Design, Row, Verdict
@@ -235,3 +235,17 @@ def test_rates_beyond_the_grid_are_timed_apart(monkeypatch):
     clock[0] = 720.0
     progress.take(Confirming(2, 4, "tune"))
     assert progress.left() == "about 20 s left"
+
+
+def test_the_stage_says_that_losses_are_proposed_and_what_trains_meanwhile():
+    """Not what was trained before: while the next cohort is looked for, at most a last rung is still at work."""
+    progress = Progress()
+    progress.take(EVENTS[0])
+    progress.take(Proposing(0))
+    assert "the first search on a machine also compiles" in progress.stage()
+    progress.take(RungStarted(4, 5))
+    progress.take(Proposing(2))
+    assert progress.stage().endswith("proposing losses, 2 of the last still in training")
+    progress.take(CohortFinished(tuple(TRIALS[:2]), 2, replayed=False))
+    progress.take(Proposing(0))
+    assert progress.stage().endswith("proposing losses")
