@@ -113,16 +113,7 @@ def stacked(name: str) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 class Plain(StridedConv):
-    """The CIFAR-10 network of torch's own layers, with images and features channels first."""
-
-    def __init__(self, channels: int, size: int, classes: int) -> None:
-        super().__init__(channels, size, classes)
-        for k, layer in enumerate(self.features):
-            self.features[k] = (
-                nn.Conv2d(layer.in_channels, layer.out_channels, 3, layer.stride, 1, bias=False)
-                if isinstance(layer, nn.Conv2d)
-                else nn.Sequential(nn.BatchNorm2d(layer.num_features), nn.ReLU(inplace=True))
-            )
+    """The CIFAR-10 network with images and features channels first."""
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images.contiguous().float() / 127.5 - 1.0).flatten(1))

@@ -5,8 +5,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossml.proxy.layers import Convolution, NormalisedRelu, track
-
 ALIGNED = 8  # numbers of which rows are a multiple where a GPU's matrix units are fast
 WHITENED, SMALLEST_VARIANCE = 5_000, 1e-4  # images whose patches are looked at; what keeps noise small
 
@@ -90,7 +88,9 @@ def _pixels(images: Tensor) -> Tensor:
 
 
 def _convolution(before: int, after: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(Convolution(before, after, stride), NormalisedRelu(after))
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
+    )
 
 
 class MatrixConv(StridedConv):
@@ -104,7 +104,7 @@ class MatrixConv(StridedConv):
         """Return the logits (B, classes)."""
         x = _pixels(images.permute(0, 2, 3, 1))
         layers: list[Any] = list(self.features)
-        for convolution, norm, stride in zip(layers[::2], layers[1::2], self.strides, strict=True):
+        for convolution, norm, stride in zip(layers[::3], layers[1::3], self.strides, strict=True):
             x = _normalised(_product(x, convolution.weight, stride), norm).relu()
         return self.head(x.flatten(1))
 
@@ -129,7 +129,10 @@ def _normalised(x: Tensor, norm: Any) -> Tensor:  # noqa: ANN401 - torch types t
         mean = x.sum((0, 1, 2), dtype=torch.float32) / count
         variance = torch.linalg.vector_norm(x, dim=(0, 1, 2), dtype=torch.float32).square() / count - mean.square()
         variance = variance.clamp_min(0.0)  # by rounding, of what hardly varies
-        track(norm, mean, variance, count)
+        with torch.no_grad():
+            norm.num_batches_tracked.add_(1)
+            norm.running_mean.mul_(1 - norm.momentum).add_(norm.momentum * mean)
+            norm.running_var.mul_(1 - norm.momentum).add_(norm.momentum * variance * (count / (count - 1)))
     scale = norm.weight * (variance + norm.eps).rsqrt()
     return torch.addcmul((norm.bias - mean * scale).to(x.dtype), x, scale.to(x.dtype))
 
