@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from lossml.errors import DataError
+from lossml.proxy.reread import reread
 from lossml.proxy.task import Split
 
 CACHE = Path.home() / ".cache" / "lossml"
@@ -86,7 +88,7 @@ def status(data_root: str | None = None) -> list[DataStatus]:
 
 
 def read(name: str, data_root: str | None, *, train: bool) -> Split:
-    """Read a torchvision data set as uint8 images (N, channels, H, W).
+    """Read a torchvision data set as uint8 images (N, channels, H, W); see `reread`, which keeps what is read.
 
     Raises:
         DataError: where it is missing and may not be or cannot be downloaded, or is damaged.
@@ -99,8 +101,17 @@ def read(name: str, data_root: str | None, *, train: bool) -> Split:
             f"{name} is not in {root}: there is no {source.folder}; put torchvision's folder there, "
             "or leave --data-root and LOSSML_DATA out to download it"
         )
+    fresh = partial(_fresh, name, root, train=train, missing=missing)
+    if missing:
+        return fresh()
+    return reread(CACHE, root / source.folder, "train" if train else "test", fresh)
+
+
+def _fresh(name: str, root: Path, *, train: bool, missing: bool) -> Split:
+    """Read a data set by torchvision, and download it first where it is missing."""
     from torchvision import datasets
 
+    source = SOURCES[name]
     try:
         found = getattr(datasets, source.dataset)(str(root), train=train, download=missing)
     except Exception as error:  # torchvision raises what the unpickler, the file or the network raise
@@ -122,9 +133,9 @@ def _images(data: Any) -> torch.Tensor:  # noqa: ANN401 - numpy or torch, as tor
     return images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2).contiguous()
 
 
-def shuffled(split: Split, seed: int) -> Split:
-    """Put the samples into a seeded random order."""
-    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
+def shuffled(split: Split, seed: int, count: int | None = None) -> Split:
+    """Put the samples into a seeded random order, and give the first so many of them, or all."""
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count]
     return Split(split.inputs[order], split.targets[order])
 
 

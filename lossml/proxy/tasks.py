@@ -147,7 +147,8 @@ def _laid_out(splits: Splits) -> Splits:
 
 def _source(spec: TaskSpec, count: int | None) -> Splits:
     """Read a data set's splits with so many training images, or all."""
-    found = data.shuffled(data.read(spec.name, spec.data_root, train=True), 0)
+    needed = None if count is None else count + VALIDATION
+    found = data.shuffled(data.read(spec.name, spec.data_root, train=True), 0, needed)
     train, validation = data.cut(found, count or len(found) - VALIDATION, VALIDATION)
     return train, validation, data.read(spec.name, spec.data_root, train=False)
 

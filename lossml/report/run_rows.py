@@ -215,7 +215,11 @@ def cost_rows(cost: Cost) -> Rows:
     """Write what the search cost and was spared."""
     return [
         ["proposing and screening", duration(cost.proposing), f"{cost.trials + cost.rejected:,} programs"],
-        ["training", duration(cost.training), f"{cost.trials:,} trials, {cost.trained:.1f} full trainings' worth"],
+        [
+            "waiting for training",
+            duration(cost.training),
+            f"{cost.trials:,} trials, {cost.trained:.1f} full trainings' worth",
+        ],
         ["left by pruning", f"{100 * cost.unpruned:.0f}%", "of training every trial to the end"],
         ["left by pruning and screens", f"{100 * cost.unscreened:.2g}%", "of training every program to the end"],
         ["time that pruning spared", f"about {duration(cost.spared)}", f"at {cost.each:.1f} s a full training"],

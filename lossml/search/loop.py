@@ -14,7 +14,7 @@ from typing import Protocol
 
 from lossml.backend import Crowd
 from lossml.evolve import Parent, Proposer
-from lossml.program import Node, parse, show
+from lossml.program import parse, show
 from lossml.proxy import Run
 from lossml.search.cohort import InTraining, Training, loss_of
 from lossml.search.events import CohortFinished, Listener, Proposed, Proposing
@@ -48,8 +48,8 @@ class Ledger(Protocol):
         ...
 
 
-def _parent(trial: Trial, program: Node, objective: str) -> Parent:
-    return Parent.of(program, trial.number, () if trial.state is State.FAILED else trial.scores(objective))
+def _scores(trial: Trial, objective: str) -> tuple[float, ...]:
+    return () if trial.state is State.FAILED else trial.scores(objective)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +188,8 @@ class Search:
             self._finish_rung(cohort)
         trials = cohort.trials if cohort.replayed else cohort.now
         start = trials[0].number
-        self._history[start:] = [_parent(trial, parse(trial.program), self._recipe.aim) for trial in trials]
+        rows = zip(self._history[start:], trials, strict=True)
+        self._history[start:] = [replace(parent, scores=_scores(trial, self._recipe.aim)) for parent, trial in rows]
         if not cohort.replayed:
             seconds = cohort.proposing, self._waited
             self._ledger.record(Cohort(start, len(trials), cohort.rejections, seconds), trials)
@@ -217,7 +218,10 @@ class Search:
     def _remember(self, trials: Sequence[Trial]) -> None:
         """Remember of trials what later cohorts ask for: a search is long, and the rest is in the ledger."""
         programs = [parse(trial.program) for trial in trials]
-        self._history += [_parent(*row, self._recipe.aim) for row in zip(trials, programs, strict=True)]
+        self._history += [
+            Parent.of(program, trial.number, _scores(trial, self._recipe.aim))
+            for trial, program in zip(trials, programs, strict=True)
+        ]
         self._trained += sum(trial.trained(self._recipe.stages) for trial in trials)
         self._keys.update(key for trial in trials for key in trial.keys)
         self._crowd = self._crowd.plus(self._crowd.places(programs))

@@ -33,13 +33,20 @@ def test_a_crowd_is_not_changed_by_growing():
 @pytest.mark.parametrize("size", [1, 16, BLOCK + 1])
 def test_a_crowd_that_grew_is_the_crowd_that_was_there_at_once(size):
     """In steps of any size: the same kin of each, and the youngest in order."""
-    places = torch.randn(3 * BLOCK, 30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    places = torch.randn(3 * BLOCK, 30, generator=torch.Generator().manual_seed(1))
     places[::7] = places[0]
     places /= places.norm(dim=1, keepdim=True)
     grown = Crowd(make_probe(3), (places[:0],))
     for part in places.split(size):
         grown = grown.plus(part)
-    assert grown.kin(places) == Crowd(make_probe(3), (places,)).kin(places)
+    assert grown.kin(places) == Crowd(make_probe(3), (places.half(),)).kin(places)
     assert grown.kin(places)[:2] == [-(-len(places) // 7), 1]
     for count in (1, BLOCK, 2 * BLOCK + 3, 9 * BLOCK):
-        assert grown.youngest(count).equal(places[-count:])
+        assert grown.youngest(count).equal(places[-count:].half().float())
+
+
+def test_half_precision_moves_a_cosine_by_a_hundred_thousandth():
+    """What a crowd keeps of the directions of two losses gives their cosine to 1e-5, far less than where kin begin."""
+    crowd = Crowd.of([CE, FAR], 10)
+    places = crowd.places([CE, NEAR, FAR]).float()
+    torch.testing.assert_close(places @ crowd.youngest(2).T, places @ places[[0, 2]].T, rtol=0, atol=1e-5)
