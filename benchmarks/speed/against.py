@@ -1,11 +1,12 @@
-"""How long does the main job take beside an earlier state of the code? One after the other, on one machine.
+"""How long does the main job take beside an earlier state of the code? In turn, on one machine.
 
-    LOSSML_DATA=... python benchmarks/speed/against.py CHECKOUT [BUDGET]
+    LOSSML_DATA=... python benchmarks/speed/against.py CHECKOUT [BUDGET [ROUNDS]]
 
 CHECKOUT is a clean checkout of the earlier state. Both first search the digits for a moment, so that neither compiles
-or reads files for the first time, then CIFAR-10 without confirmation, the earlier state first. What is compared is the
-whole command, and how well the first rungs rank what was trained to the end. One run of each says nothing of a tenth
-more or less, and a machine that does something else besides makes it worthless.
+or reads files for the first time, then CIFAR-10 without confirmation, the earlier state first in every other round.
+What is compared is the whole command, and how well the first rungs rank what was trained to the end; a ratio is of two
+runs that follow each other, and the result their median. A machine that does something else besides makes it
+worthless.
 """
 
 import json
@@ -15,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
@@ -59,20 +61,24 @@ def commit(tree: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def compared(before: dict[str, Any], now: dict[str, Any], budget: int) -> None:
-    """Write the result."""
-    ratio = round(now["seconds"] / before["seconds"], 2)
-    result = {"budget": budget, "before": before, "now": now, "ratio": ratio}
-    common.write("speed_against", f"python benchmarks/speed/against.py CHECKOUT {budget}", result)
-    print(json.dumps(result, indent=2))
+def compared(trees: tuple[Path, Path], budget: int, first: int) -> dict[str, Any]:
+    """Search once with each tree, of which one goes first; give both and their ratio."""
+    found = {
+        k: {"commit": commit(trees[k]), **summed_up(*searched(trees[k], "cifar10", budget))} for k in (first, 1 - first)
+    }
+    return {"before": found[0], "now": found[1], "ratio": round(found[1]["seconds"] / found[0]["seconds"], 2)}
 
 
 def main() -> None:
-    old, budget = Path(sys.argv[1]).resolve(), int(sys.argv[2]) if len(sys.argv) > 2 else 200
-    for tree in (old, HERE):
+    old, *rest = sys.argv[1:]
+    budget, rounds = int(rest[0]) if rest else 200, int(rest[1]) if rest[1:] else 1
+    trees = Path(old).resolve(), HERE
+    for tree in trees:
         searched(tree, "digits", 4)
-    before, now = ({"commit": commit(tree), **summed_up(*searched(tree, "cifar10", budget))} for tree in (old, HERE))
-    compared(before, now, budget)
+    found = [compared(trees, budget, k % 2) for k in range(rounds)]
+    result = {"budget": budget, "rounds": found, "ratio": round(median(one["ratio"] for one in found), 2)}
+    common.write("speed_against", " ".join(["python benchmarks/speed/against.py CHECKOUT", *rest]), result)
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

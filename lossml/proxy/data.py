@@ -103,7 +103,8 @@ def read(name: str, data_root: str | None, *, train: bool) -> Split:
         )
     fresh = partial(_fresh, name, root, train=train, missing=missing)
     if missing:
-        return fresh()
+        split = fresh()  # its files are known after this
+        return reread(CACHE, root / source.folder, "train" if train else "test", lambda: split)
     return reread(CACHE, root / source.folder, "train" if train else "test", fresh)
 
 

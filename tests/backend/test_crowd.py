@@ -42,11 +42,18 @@ def test_a_crowd_that_grew_is_the_crowd_that_was_there_at_once(size):
     assert grown.kin(places) == Crowd(make_probe(3), (places.half(),)).kin(places)
     assert grown.kin(places)[:2] == [-(-len(places) // 7), 1]
     for count in (1, BLOCK, 2 * BLOCK + 3, 9 * BLOCK):
-        assert grown.youngest(count).equal(places[-count:].half().float())
+        assert torch.allclose(grown.youngest(count), places[-count:], rtol=1e-3, atol=1e-6)
 
 
-def test_half_precision_moves_a_cosine_by_a_hundred_thousandth():
-    """What a crowd keeps of the directions of two losses gives their cosine to 1e-5, far less than where kin begin."""
-    crowd = Crowd.of([CE, FAR], 10)
-    places = crowd.places([CE, NEAR, FAR]).float()
-    torch.testing.assert_close(places @ crowd.youngest(2).T, places @ places[[0, 2]].T, rtol=0, atol=1e-5)
+def test_half_precision_moves_a_cosine_by_less_than_a_ten_thousandth():
+    """Cosines with what a crowd keeps are exact to 1e-4, also where all are rounded alike."""
+    places = several_directions()
+    crowd = Crowd.of([], 10).plus(places)
+    torch.testing.assert_close(places @ crowd.youngest(len(places)).T, places @ places.T, rtol=0, atol=1e-4)
+
+
+def several_directions() -> torch.Tensor:
+    """Return directions of losses, one of equal numbers, and one of none."""
+    places = Crowd.of([], 10).places([CE, NEAR, FAR]).float()
+    equal = torch.full_like(places[:1], places.shape[1] ** -0.5)
+    return torch.cat([places, equal, torch.zeros_like(equal)])
